@@ -1,0 +1,66 @@
+using System.Runtime.InteropServices;
+
+namespace CowScsi.Engine;
+
+/// <summary>The C library's calls that .NET has no equal for: one declaration of each, in this one place (x86-64 and arm64 Linux).</summary>
+internal static unsafe partial class Libc
+{
+    internal const int EINTR = 4;
+    internal const int EIO = 5;
+    internal const int EAGAIN = 11;
+    internal const int EINVAL = 22;
+    internal const int ENOSPC = 28;
+    internal const int EOPNOTSUPP = 95;
+    internal const int EDQUOT = 122;
+
+    internal const int O_RDONLY = 0;
+    internal const int O_RDWR = 2;
+    internal const int O_CREAT = 0x40;
+    internal const int O_EXCL = 0x80;
+    internal const int O_CLOEXEC = 0x80000;
+
+    internal const int LOCK_EX = 2;
+    internal const int LOCK_NB = 4;
+
+    /// <summary>preadv2: do not wait for data that is not in the page cache (linux/fs.h).</summary>
+    internal const int RWF_NOWAIT = 8;
+
+    internal const int FALLOC_FL_KEEP_SIZE = 1;
+
+    internal const int POSIX_FADV_RANDOM = 1;
+
+    private const string Library = "libc";
+
+    [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int Open(string path, int flags, int mode);
+
+    [LibraryImport(Library, EntryPoint = "pread", SetLastError = true)]
+    internal static partial nint PRead(SafeHandle descriptor, byte* buffer, nint count, long offset);
+
+    [LibraryImport(Library, EntryPoint = "pwrite", SetLastError = true)]
+    internal static partial nint PWrite(SafeHandle descriptor, byte* buffer, nint count, long offset);
+
+    [LibraryImport(Library, EntryPoint = "preadv2", SetLastError = true)]
+    internal static partial nint PReadV2(SafeHandle descriptor, void* vectors, int vectorCount, long offset, int flags);
+
+    [LibraryImport(Library, EntryPoint = "fdatasync", SetLastError = true)]
+    internal static partial int FDataSync(SafeHandle descriptor);
+
+    [LibraryImport(Library, EntryPoint = "fsync", SetLastError = true)]
+    internal static partial int FSync(SafeHandle descriptor);
+
+    [LibraryImport(Library, EntryPoint = "fallocate", SetLastError = true)]
+    internal static partial int FAllocate(SafeHandle descriptor, int mode, long offset, long length);
+
+    [LibraryImport(Library, EntryPoint = "ftruncate", SetLastError = true)]
+    internal static partial int FTruncate(SafeHandle descriptor, long length);
+
+    [LibraryImport(Library, EntryPoint = "flock", SetLastError = true)]
+    internal static partial int FLock(SafeHandle descriptor, int operation);
+
+    [LibraryImport(Library, EntryPoint = "posix_fadvise")]
+    internal static partial int PosixFAdvise(SafeHandle descriptor, long offset, long length, int advice);
+
+    [LibraryImport(Library, EntryPoint = "lseek", SetLastError = true)]
+    internal static partial long LSeek(SafeHandle descriptor, long offset, int whence);
+}

@@ -1,0 +1,261 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+namespace CowScsi.Engine;
+
+/// <summary>
+/// One open file with positioned I/O that continues short transfers, retries interrupted calls and fails where a transfer makes no
+/// progress. Outcomes of reads and writes are values; opening throws <see cref="StoreException"/> with the path in its message.
+/// </summary>
+public sealed unsafe class LinuxFile : IDisposable
+{
+    /// <summary>Pieces per vectored call: the kernel's IOV_MAX is 1024; more are taken in further calls.</summary>
+    public const int VectorsMax = 256;
+
+    private readonly SafeFileHandle handle;
+    private int lastErrno;
+
+    private LinuxFile(SafeFileHandle handle, string path)
+    {
+        this.handle = handle;
+        Path = path;
+    }
+
+    public string Path { get; }
+
+    /// <summary>The reason of the last failed call, for messages.</summary>
+    public string LastError => new Win32Exception(Volatile.Read(ref lastErrno)).Message;
+
+    public long LengthBytes => RandomAccess.GetLength(handle);
+
+    /// <summary>Size of a file or of a block device.</summary>
+    public long SeekEnd()
+    {
+        const int SeekEndWhence = 2;
+        var end = Libc.LSeek(handle, 0, SeekEndWhence);
+        return end >= 0 ? end : throw Fail(Path, "find the end of", Marshal.GetLastPInvokeError());
+    }
+
+    public static LinuxFile OpenRead(string path) => Open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, "open");
+
+    public static LinuxFile OpenReadWrite(string path) => Open(path, Libc.O_RDWR | Libc.O_CLOEXEC, "open");
+
+    /// <summary>Creates a file that must not exist yet, readable and writable by its owner only.</summary>
+    public static LinuxFile CreateNew(string path) => Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, "create");
+
+    public static LinuxFile OpenOrCreate(string path) => Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, "open");
+
+    /// <summary>Makes the entries of a directory (creations, renames, removals) durable.</summary>
+    public static void SyncDirectory(string path)
+    {
+        using var directory = Open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, "open");
+        if (Libc.FSync(directory.handle) != 0)
+            throw Fail(path, "flush", Marshal.GetLastPInvokeError());
+    }
+
+    /// <summary>Takes the advisory lock; false where another process holds it.</summary>
+    public bool TryLockExclusive()
+    {
+        while (true)
+        {
+            if (Libc.FLock(handle, Libc.LOCK_EX | Libc.LOCK_NB) == 0)
+                return true;
+            var errno = Marshal.GetLastPInvokeError();
+            if (errno == Libc.EAGAIN)
+                return false;
+            if (errno != Libc.EINTR)
+                throw Fail(Path, "lock", errno);
+        }
+    }
+
+    /// <summary>Tells the kernel that reads will be scattered: no readahead.</summary>
+    public void AdviseRandom() => _ = Libc.PosixFAdvise(handle, 0, 0, Libc.POSIX_FADV_RANDOM);
+
+    public FileOutcome Read(Span<byte> destination, long offsetBytes)
+    {
+        fixed (byte* start = destination)
+        {
+            var done = 0;
+            while (done < destination.Length)
+            {
+                var count = Libc.PRead(handle, start + done, destination.Length - done, offsetBytes + done);
+                if (count > 0)
+                    done += (int)count;
+                else if (count == 0)
+                    return FileOutcome.EndOfFile;
+                else if (!Interrupted(out var failed))
+                    return failed;
+            }
+        }
+
+        return FileOutcome.Success;
+    }
+
+    /// <summary>Reads only what the page cache holds: <see cref="FileOutcome.WouldWait"/> where that is not all of it.</summary>
+    public FileOutcome ReadNow(Span<byte> destination, long offsetBytes)
+    {
+        fixed (byte* start = destination)
+        {
+            var vector = (start, (nint)destination.Length);
+            return ReadVectorsNow(&vector, 1, destination.Length, offsetBytes);
+        }
+    }
+
+    /// <summary>
+    /// Vectored read into memory that does not move. <paramref name="vectors"/> points to <paramref name="vectorCount"/> iovec structures
+    /// (address, length) that cover <paramref name="lengthBytes"/>; they are consumed (changed) by short reads.
+    /// </summary>
+    public FileOutcome ReadVectors(void* vectors, int vectorCount, long lengthBytes, long offsetBytes, bool mayWait)
+    {
+        if (!mayWait)
+            return ReadVectorsNow(vectors, vectorCount, lengthBytes, offsetBytes);
+
+        var vector = (nint*)vectors;
+        while (lengthBytes > 0)
+        {
+            var count = Libc.PReadV2(handle, vector, vectorCount, offsetBytes, 0);
+            if (count == 0)
+                return FileOutcome.EndOfFile;
+            if (count < 0)
+            {
+                if (Interrupted(out var failed))
+                    continue;
+                return failed;
+            }
+
+            lengthBytes -= count;
+            offsetBytes += count;
+            while (vectorCount > 0 && count >= vector[1])
+            {
+                count -= vector[1];
+                vector += 2;
+                vectorCount--;
+            }
+
+            if (vectorCount > 0)
+            {
+                vector[0] += count;
+                vector[1] -= count;
+            }
+        }
+
+        return FileOutcome.Success;
+    }
+
+    public FileOutcome Write(ReadOnlySpan<byte> source, long offsetBytes)
+    {
+        fixed (byte* start = source)
+        {
+            var done = 0;
+            while (done < source.Length)
+            {
+                var count = Libc.PWrite(handle, start + done, source.Length - done, offsetBytes + done);
+                if (count > 0)
+                {
+                    done += (int)count;
+                }
+                else if (count == 0)
+                {
+                    Volatile.Write(ref lastErrno, Libc.EIO);
+                    return FileOutcome.Failed;
+                }
+                else if (!Interrupted(out var failed))
+                {
+                    return failed;
+                }
+            }
+        }
+
+        return FileOutcome.Success;
+    }
+
+    /// <summary>fdatasync: contents and length are durable on success. A failure is final: the kernel may have dropped the pages.</summary>
+    public FileOutcome Flush()
+    {
+        while (Libc.FDataSync(handle) != 0)
+        {
+            if (!Interrupted(out var failed))
+                return failed;
+        }
+
+        return FileOutcome.Success;
+    }
+
+    /// <summary>Reserves file-system space for a range, so that writing it cannot run out of space.</summary>
+    public FileOutcome Allocate(long offsetBytes, long lengthBytes)
+    {
+        while (Libc.FAllocate(handle, 0, offsetBytes, lengthBytes) != 0)
+        {
+            if (!Interrupted(out var failed))
+                return failed;
+        }
+
+        return FileOutcome.Success;
+    }
+
+    public FileOutcome SetLength(long lengthBytes)
+    {
+        while (Libc.FTruncate(handle, lengthBytes) != 0)
+        {
+            if (!Interrupted(out var failed))
+                return failed;
+        }
+
+        return FileOutcome.Success;
+    }
+
+    public void Dispose() => handle.Dispose();
+
+    private static LinuxFile Open(string path, int flags, string verb)
+    {
+        const int OwnerReadWrite = 0x180;
+        int descriptor;
+        while ((descriptor = Libc.Open(path, flags, OwnerReadWrite)) < 0)
+        {
+            var errno = Marshal.GetLastPInvokeError();
+            if (errno != Libc.EINTR)
+                throw Fail(path, verb, errno);
+        }
+
+        return new LinuxFile(new SafeFileHandle(descriptor, ownsHandle: true), path);
+    }
+
+    private static StoreException Fail(string path, string verb, int errno)
+    {
+        var error = errno is Libc.ENOSPC or Libc.EDQUOT ? StoreError.OutOfSpace : StoreError.Io;
+        return new StoreException(error, $"cannot {verb} '{path}': {new Win32Exception(errno).Message}");
+    }
+
+    /// <summary>True where the call was interrupted and is to be made again; else the outcome that its errno means.</summary>
+    private bool Interrupted(out FileOutcome failed)
+    {
+        var errno = Marshal.GetLastPInvokeError();
+        failed = FileOutcome.Failed;
+        if (errno == Libc.EINTR)
+            return true;
+        Volatile.Write(ref lastErrno, errno);
+        if (errno is Libc.ENOSPC or Libc.EDQUOT)
+            failed = FileOutcome.OutOfSpace;
+        else if (errno == Libc.EAGAIN)
+            failed = FileOutcome.WouldWait;
+        return false;
+    }
+
+    private FileOutcome ReadVectorsNow(void* vectors, int vectorCount, long lengthBytes, long offsetBytes)
+    {
+        while (true)
+        {
+            var count = Libc.PReadV2(handle, vectors, vectorCount, offsetBytes, Libc.RWF_NOWAIT);
+            if (count == lengthBytes)
+                return FileOutcome.Success;
+            if (count >= 0)
+                return FileOutcome.WouldWait; // A short answer: the rest is not cached, or the file ends; a waiting read finds out.
+            var errno = Marshal.GetLastPInvokeError();
+            if (errno == Libc.EINTR)
+                continue;
+            // Some file systems refuse RWF_NOWAIT altogether; a waiting read also tells errors apart.
+            return FileOutcome.WouldWait;
+        }
+    }
+}

@@ -1,0 +1,84 @@
+namespace CowScsi.Layers;
+
+/// <summary>Options of a write.</summary>
+[Flags]
+public enum WriteOptions : byte
+{
+    None = 0,
+
+    /// <summary>The data is durable when the request completes (SBC-4, FUA).</summary>
+    ForceUnitAccess = 1,
+}
+
+/// <summary>What a range of a device is backed by.</summary>
+public enum AllocationState : byte
+{
+    /// <summary>Holds data of its own (or of its base image).</summary>
+    Mapped = 1,
+
+    /// <summary>Nothing is stored; reads as zeros.</summary>
+    Deallocated = 2,
+}
+
+/// <summary>A run of bytes with one allocation state. <paramref name="LengthBytes"/> is positive.</summary>
+public readonly record struct AllocationRun(long OffsetBytes, long LengthBytes, AllocationState State);
+
+/// <summary>
+/// The block-device contract: what stands above (SCSI, vhost-user-blk, import and export) and below (overlay, base image, fault
+/// injection) meet here. A simple device implements four members: <see cref="Geometry"/>, <see cref="ReadAsync"/>,
+/// <see cref="WriteAsync"/> and <see cref="FlushAsync"/>.
+/// </summary>
+/// <remarks>
+/// <para>Offsets and lengths are bytes and multiples of <see cref="BlockGeometry.LogicalBlockBytes"/>; a device answers
+/// <see cref="BlockOutcome.OutOfRange"/> for a range that is not wholly inside it, and then has changed nothing.</para>
+/// <para>Any number of requests may be under way at once, from any thread. A request that need not wait completes before the method
+/// returns (the <see cref="ValueTask{T}"/> is completed); one that must wait for storage completes later on another thread and never
+/// holds its caller up. Each returned task is awaited exactly once. The memory of the <see cref="IoBuffer"/> belongs to the device
+/// until then, and may be memory that a hostile guest changes meanwhile: an implementation reads each byte of a source once.</para>
+/// <para>Steady-state requests allocate nothing on the managed heap.</para>
+/// </remarks>
+public abstract class BlockDevice : IAsyncDisposable
+{
+    /// <summary>Current geometry. A resize replaces it and raises <see cref="GeometryChanged"/>.</summary>
+    public abstract BlockGeometry Geometry { get; }
+
+    /// <summary>Raised after <see cref="Geometry"/> changed; on any thread; handlers return at once.</summary>
+    public event Action<BlockDevice>? GeometryChanged;
+
+    /// <summary>Fills <paramref name="destination"/> from the device, starting at <paramref name="offsetBytes"/>.</summary>
+    public abstract ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination);
+
+    /// <summary>Stores <paramref name="source"/> on the device, starting at <paramref name="offsetBytes"/>.</summary>
+    public abstract ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options);
+
+    /// <summary>Makes every write that completed before this call durable.</summary>
+    public abstract ValueTask<BlockResult> FlushAsync();
+
+    /// <summary>
+    /// Drops the contents of a range; it reads as zeros from then on. Unlike a SCSI hint this is exact to the logical block.
+    /// </summary>
+    public virtual ValueTask<BlockResult> DiscardAsync(long offsetBytes, long lengthBytes) => new(BlockResult.Fail(BlockOutcome.NotSupported));
+
+    /// <summary>Makes a range read as zeros. Space is freed where the device can.</summary>
+    public virtual ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options) =>
+        new(BlockResult.Fail(BlockOutcome.NotSupported));
+
+    /// <summary>
+    /// The allocation state at <paramref name="offsetBytes"/> and how far it reaches, at most <paramref name="lengthBytes"/>.
+    /// The range lies inside the device. May wait for storage: not for the hot path.
+    /// </summary>
+    public virtual AllocationRun GetAllocation(long offsetBytes, long lengthBytes) => new(offsetBytes, lengthBytes, AllocationState.Mapped);
+
+    public virtual ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>True where [offset, offset + length) lies inside the device and is aligned to its logical block.</summary>
+    public static bool IsInside(BlockGeometry geometry, long offsetBytes, long lengthBytes) =>
+        offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes <= geometry.SizeBytes && lengthBytes <= geometry.SizeBytes - offsetBytes &&
+        ((offsetBytes | lengthBytes) & (geometry.LogicalBlockBytes - 1)) == 0;
+
+    protected void OnGeometryChanged() => GeometryChanged?.Invoke(this);
+}

@@ -1,0 +1,102 @@
+using CowScsi.Layers;
+
+namespace CowScsi.Scsi;
+
+/// <summary>Status codes of SAM-5, 5.3.1.</summary>
+public enum ScsiStatus : byte
+{
+    Good = 0x00,
+    CheckCondition = 0x02,
+    ConditionMet = 0x04,
+    Busy = 0x08,
+    ReservationConflict = 0x18,
+    TaskSetFull = 0x28,
+    AcaActive = 0x30,
+    TaskAborted = 0x40,
+}
+
+/// <summary>Task attributes of SAM-5, 8.9.</summary>
+public enum TaskAttribute : byte
+{
+    Simple = 1,
+    Ordered = 2,
+    HeadOfQueue = 3,
+    Aca = 4,
+}
+
+/// <summary>
+/// One SCSI command from arrival to status: a reusable object that a transport fills, hands to <see cref="ScsiTarget.ExecuteAsync"/>
+/// and reads the answer from. A transport keeps a pool of them; nothing is allocated per command.
+/// </summary>
+public sealed class ScsiCommand
+{
+    /// <summary>Longest CDB that is taken: 32 bytes (the virtio-scsi default; READ(32) and friends).</summary>
+    public const int CdbBytesMax = 32;
+
+    /// <summary>Longest sense data, SPC-5 4.5.1.</summary>
+    public const int SenseBytesMax = 252;
+
+    private readonly byte[] cdb = new byte[CdbBytesMax];
+    private readonly byte[] sense = new byte[SenseBytesMax];
+
+    /// <summary>The transport's tag, unique among the nexus's outstanding commands.</summary>
+    public ulong Tag { get; set; }
+
+    /// <summary>The eight LUN bytes of SAM-5 4.7, first byte most significant.</summary>
+    public ulong Lun { get; set; }
+
+    public TaskAttribute Attribute { get; set; } = TaskAttribute.Simple;
+
+    /// <summary>The CDB as it arrived.</summary>
+    public ReadOnlySpan<byte> Cdb => cdb.AsSpan(0, CdbLength);
+
+    public int CdbLength { get; private set; }
+
+    /// <summary>Data from the initiator, complete before execution starts. Its length is what the initiator offered.</summary>
+    public IoBuffer DataOut { get; set; }
+
+    /// <summary>Room for data to the initiator. Its length is what the initiator expects at most.</summary>
+    public IoBuffer DataIn { get; set; }
+
+    /// <summary>The answer's status; valid once execution ended.</summary>
+    public ScsiStatus Status { get; internal set; }
+
+    /// <summary>Sense data; empty unless <see cref="Status"/> is CHECK CONDITION.</summary>
+    public ReadOnlySpan<byte> Sense => sense.AsSpan(0, SenseLength);
+
+    public int SenseLength { get; internal set; }
+
+    /// <summary>Bytes placed at the start of <see cref="DataIn"/>.</summary>
+    public long DataInLength { get; internal set; }
+
+    /// <summary>
+    /// Bytes the command would transfer, had the transport given room for all of it. The transport reports a residual from this and
+    /// what the initiator expected: overflow where it is larger, underflow where it is smaller.
+    /// </summary>
+    public long TransferLengthWanted { get; internal set; }
+
+    /// <summary>
+    /// True where a task management function ended the command without a status to report: the transport sends no response for it
+    /// (TAS is zero), but the command has ended.
+    /// </summary>
+    public bool IsAborted { get; internal set; }
+
+    internal Span<byte> SenseBuffer => sense;
+
+    /// <summary>Starts the object's next life: stores the CDB and clears the answer. Data buffers are set by the caller afterwards.</summary>
+    public void Reset(ReadOnlySpan<byte> cdbBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(cdbBytes.Length, CdbBytesMax);
+        cdbBytes.CopyTo(cdb);
+        cdb.AsSpan(cdbBytes.Length).Clear();
+        CdbLength = cdbBytes.Length;
+        DataOut = default;
+        DataIn = default;
+        Attribute = TaskAttribute.Simple;
+        Status = ScsiStatus.Good;
+        SenseLength = 0;
+        DataInLength = 0;
+        TransferLengthWanted = 0;
+        IsAborted = false;
+    }
+}

@@ -1,0 +1,2 @@
+namespace CowScsi.Bench;
+internal static class Program { private static int Main() => 0; }

@@ -1,0 +1,2 @@
+namespace CowScsi.Vdisk;
+internal static class Program { private static int Main() => 0; }
