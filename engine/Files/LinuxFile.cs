@@ -97,7 +97,7 @@ public sealed unsafe class LinuxFile : IDisposable
     {
         fixed (byte* start = destination)
         {
-            var vector = (start, (nint)destination.Length);
+            var vector = ((nint)start, (nint)destination.Length);
             return ReadVectorsNow(&vector, 1, destination.Length, offsetBytes);
         }
     }
