@@ -10,7 +10,7 @@ namespace CowScsi.Layers;
 /// Layout, 144 bytes, little-endian:
 /// <code>
 /// offset size field
-///      0    1 number        identity of the slot in its set, 1 to 255; never used again in the set's life while lower ones are free
+///      0    1 number        identity of the slot in its set, 1 to 255; a new slot takes the lowest free number
 ///      1    1 kdf           1 = Argon2id, version 0x13
 ///      2    1 wrap          1 = AES-256-GCM, 16-byte tag
 ///      3    1 reserved      0

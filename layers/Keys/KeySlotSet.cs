@@ -210,7 +210,7 @@ public sealed class KeySlotSet
             }
 
             unwrapped.Dispose();
-            throw new StoreException(StoreError.Corrupt, $"key slot {slot.Number} holds a key that is not the disk's: use another slot's passphrase");
+            throw new StoreException(StoreError.Corrupt, $"key slot {slot.Number} opens, but its key does not match key_check: restore the key slots from a backup of the store");
         }
         catch (AuthenticationTagMismatchException)
         {
