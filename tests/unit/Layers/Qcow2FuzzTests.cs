@@ -13,7 +13,9 @@ public sealed class Qcow2FuzzTests
 {
     private const int RoundsPerImage = 400;
 
-    /// <summary>Of the managed heap, for one damaged image: the largest first cluster, L1 table and caches fit in several times over.</summary>
+    /// <summary>
+    /// Of the managed heap, for one damaged image: the largest first cluster, L1 table and caches fit in several times over.
+    /// </summary>
     private const long AllocatedBytesMax = 96 << 20;
 
     /// <summary>What one image may take on a busy machine; a hang takes for ever.</summary>
@@ -30,7 +32,7 @@ public sealed class Qcow2FuzzTests
     {
         using var images = new QemuImages();
         images.MakeRaw("disk.raw", 1 << 20, seed);
-        images.Img(["convert", .. compress ? new[] { "-c" } : [], "-f", "raw", "-O", "qcow2", "-o", options, images.PathOf("disk.raw"), images.PathOf("a.qcow2")]);
+        images.Convert("disk.raw", "a.qcow2", options, compress);
         var original = File.ReadAllBytes(images.PathOf("a.qcow2"));
         var metadata = MetadataOffsets(original);
         var random = new Random(seed);
@@ -41,11 +43,17 @@ public sealed class Qcow2FuzzTests
             for (var count = random.Next(1, 5); count > 0; count--)
             {
                 var offset = random.Next(8) == 0 ? random.Next(original.Length) : metadata[random.Next(metadata.Length)];
-                var value = random.Next(3) switch { 0 => (byte)random.Next(256), 1 => (byte)(original[offset] ^ (1 << random.Next(8))), _ => (byte)0xFF };
+                var value = random.Next(3) switch
+                {
+                    0 => (byte)random.Next(256),
+                    1 => (byte)(original[offset] ^ (1 << random.Next(8))),
+                    _ => (byte)0xFF,
+                };
                 changes.Add((offset, value));
             }
 
-            Exercise(images, original, changes, $"seed {seed}, round {round}: {string.Join(' ', changes)}", random, ref refused, ref unreadable);
+            var what = $"seed {seed}, round {round}: {string.Join(' ', changes)}";
+            Exercise(images, original, changes, what, random, ref refused, ref unreadable);
         }
 
         Assert.True(refused > 0 && unreadable > 0, $"the changes are too tame: {refused} refused, {unreadable} unreadable");
@@ -60,13 +68,20 @@ public sealed class Qcow2FuzzTests
         var original = File.ReadAllBytes(images.PathOf("a.qcow2"));
         var random = new Random(7);
         var (refused, unreadable) = (0, 0);
-        foreach (var length in Enumerable.Range(0, 130).Concat(Enumerable.Range(1, 100).Select(i => (int)((long)original.Length * i / 101))))
+        var parts = Enumerable.Range(1, 100).Select(i => (int)((long)original.Length * i / 101));
+        foreach (var length in Enumerable.Range(0, 130).Concat(parts))
             Exercise(images, original.AsSpan(0, length).ToArray(), [], $"truncated to {length}", random, ref refused, ref unreadable);
         Assert.True(refused > 100, $"{refused} refused");
     }
 
     private static void Exercise(
-        QemuImages images, byte[] original, List<(int Offset, byte Value)> changes, string what, Random random, ref int refused, ref int unreadable)
+        QemuImages images,
+        byte[] original,
+        List<(int Offset, byte Value)> changes,
+        string what,
+        Random random,
+        ref int refused,
+        ref int unreadable)
     {
         var damaged = original.ToArray();
         foreach (var (offset, value) in changes)
