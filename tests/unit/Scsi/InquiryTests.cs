@@ -140,7 +140,7 @@ public sealed class InquiryTests
         initiator.AssertGood("12 01 B0 00 FF 00");
         Assert.Equal(
             Initiator.Hex(
-                "00 B0 00 3C 00 00 00 80 00 01 00 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00 04 00 00 00 00 08 80 00 00 00" +
+                "00 B0 00 3C 00 FF 00 80 00 01 00 00 00 00 00 00 00 01 00 00 FF FF FF FF 00 00 04 00 00 00 00 08 80 00 00 00" +
                 "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"),
             initiator.Data.ToArray());
     }

@@ -46,6 +46,8 @@ internal sealed class RamDisk : BlockDevice
 
     public int ZeroWrites { get; private set; }
 
+    public long ReadBytes { get; private set; }
+
     public long WrittenBytes { get; private set; }
 
     /// <summary>Requests that wait.</summary>
@@ -61,6 +63,7 @@ internal sealed class RamDisk : BlockDevice
     public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination)
     {
         Reads++;
+        ReadBytes += destination.Length;
         return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)));
     }
 

@@ -360,7 +360,7 @@ public sealed class TaskTests
     }
 
     /// <summary>Waits for another thread to come to a state that it is bound to come to.</summary>
-    private static async Task Until(Func<bool> isReached)
+    internal static async Task Until(Func<bool> isReached)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         while (!isReached())
