@@ -1,0 +1,18 @@
+namespace CowScsi.Scsi;
+
+/// <summary>How a logical unit presents its device.</summary>
+public sealed record LogicalUnitOptions
+{
+    /// <summary>Tasks that one logical unit holds at most before it answers TASK SET FULL: several queues of 128 commands from each of
+    /// a few dozen initiators, and a bound on what the task set keeps.</summary>
+    public const int DefaultTasksMax = 4096;
+
+    /// <summary>Refuses every change with WRITE PROTECTED, whatever the device would accept.</summary>
+    public bool IsReadOnly { get; init; }
+
+    /// <summary>Presents a removable medium (RMB is one): START STOP UNIT ejects and loads it, PREVENT ALLOW holds it.</summary>
+    public bool IsRemovable { get; init; }
+
+    /// <summary>Tasks in the task set before the answer is TASK SET FULL; 1 or more.</summary>
+    public int TasksMax { get; init; } = DefaultTasksMax;
+}
