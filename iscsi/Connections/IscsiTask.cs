@@ -105,7 +105,9 @@ internal sealed class IscsiTask
     public bool Execute(Nexus nexus)
     {
         State = TaskState.Executing;
+#pragma warning disable CA2012 // Awaited by hand, without an allocation: completed or continued once here, its result taken once below.
         awaiter = nexus.Target.ExecuteAsync(nexus, Command).GetAwaiter();
+#pragma warning restore CA2012
         if (awaiter.IsCompleted)
             return true;
         awaiter.UnsafeOnCompleted(onCompleted);

@@ -15,7 +15,7 @@ internal enum CommandTurn : byte
 
 /// <summary>
 /// The command window of a session: ExpCmdSN and MaxCmdSN of RFC 7143, 4.2.2.1, in serial number arithmetic. The window shrinks while
-/// commands are outstanding, so at most <see cref="depthMax"/> non-immediate commands are held at any time. MaxCmdSN never goes back.
+/// commands are outstanding, so at most depthMax non-immediate commands are held at any time. MaxCmdSN never goes back.
 /// </summary>
 internal sealed class CommandWindow(uint firstCmdSN, int depthMax)
 {

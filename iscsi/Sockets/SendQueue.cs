@@ -1,5 +1,4 @@
 using CowScsi.Iscsi.Connections;
-using CowScsi.Iscsi.Pdu;
 using CowScsi.Layers;
 
 namespace CowScsi.Iscsi.Sockets;
