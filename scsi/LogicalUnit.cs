@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
@@ -6,17 +7,30 @@ namespace CowScsi.Scsi;
 /// A direct-access block logical unit (SBC-4) over a block device. It may be mapped under several targets at once; its task set, mode
 /// parameters and medium state are then shared, as SAM-5 has it.
 /// </summary>
+/// <remarks>Mode parameters, medium state and the list of nexuses are guarded by one lock; single values are read without it.</remarks>
 public sealed class LogicalUnit
 {
+    private readonly Lock gate = new();
+    private readonly List<ItlNexus> nexuses = [];
+    private readonly TaskSet tasks;
+    private volatile ModeParameters mode;
+    private volatile CommandTable commands;
+    private volatile bool isMediumPresent = true;
+
     /// <summary>Presents <paramref name="device"/>, which stays the caller's to dispose of, after <see cref="CloseAsync"/>.</summary>
     public LogicalUnit(BlockDevice device, LogicalUnitIdentity identity, LogicalUnitOptions options)
     {
         ArgumentNullException.ThrowIfNull(device);
         ArgumentNullException.ThrowIfNull(identity);
         ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.TasksMax, 1, nameof(options));
         Device = device;
         Identity = identity;
         Options = options;
+        tasks = new TaskSet(options.TasksMax);
+        mode = DefaultMode;
+        commands = CommandTable.For(IsThin(device.Geometry), options.IsRemovable);
+        device.GeometryChanged += OnGeometryChanged;
     }
 
     public BlockDevice Device { get; }
@@ -25,9 +39,311 @@ public sealed class LogicalUnit
 
     public LogicalUnitOptions Options { get; }
 
+    /// <summary>Commands that have arrived and not ended.</summary>
+    public int TaskCount => tasks.Count;
+
+    internal ScratchPool Scratch { get; } = new();
+
+    internal CommandTable Commands => commands;
+
+    internal ModeParameters Mode => mode;
+
+    /// <summary>What the mode parameters are after a reset: the write cache is on where there is one.</summary>
+    internal ModeParameters DefaultMode => new(Device.Geometry.HasVolatileCache, false, false);
+
+    internal bool IsMediumPresent => isMediumPresent;
+
+    internal bool IsWriteProtected => Options.IsReadOnly || Device.Geometry.IsReadOnly || mode.IsSoftwareWriteProtected;
+
+    internal bool IsRemovalPrevented
+    {
+        get
+        {
+            lock (gate)
+                return HoldsMedium();
+        }
+    }
+
     /// <summary>
     /// Takes no further command, and completes once the last task has ended: the device is not touched after that. Remove the logical
     /// unit from its targets first, so that initiators are told.
     /// </summary>
-    public ValueTask CloseAsync() => ValueTask.CompletedTask;
+    public async ValueTask CloseAsync()
+    {
+        Device.GeometryChanged -= OnGeometryChanged;
+        await tasks.CloseAsync();
+        Scratch.Release();
+    }
+
+    /// <summary>Whether unused blocks are not stored, and can be given back: provisioning is announced and UNMAP exists.</summary>
+    internal static bool IsThin(BlockGeometry geometry) => geometry.DiscardGranularityBytes > 0;
+
+    /// <summary>Carries out a command of a nexus. Completes before it returns where no block request has to wait.</summary>
+    internal ValueTask ExecuteAsync(ItlNexus itl, ScsiCommand command)
+    {
+        command.UsesDescriptorSense = mode.UsesDescriptorSense;
+        if (command.Attribute == TaskAttribute.Aca)
+        {
+            // No ACA condition can exist, since NACA is refused (SAM-5, 8.9.5).
+            command.Fail(SenseCodes.InvalidMessageError);
+            return default;
+        }
+
+        switch (tasks.Enter(itl, command.Task, out var enabled))
+        {
+            case Admission.Enabled:
+                break;
+            case Admission.Dormant:
+                return RunWhenEnabledAsync(enabled, itl, command);
+            case Admission.Full:
+                command.Status = ScsiStatus.TaskSetFull;
+                return default;
+            case Admission.Closed:
+                command.Fail(SenseCodes.LogicalUnitNotSupported);
+                return default;
+            default:
+                command.IsAborted = true;
+                return default;
+        }
+
+        var hasLeft = false;
+        try
+        {
+            var work = Dispatch(itl, command);
+            if (!work.IsCompletedSuccessfully)
+            {
+                hasLeft = true;
+                return LeaveWhenDoneAsync(work, command);
+            }
+
+            work.GetAwaiter().GetResult();
+            return default;
+        }
+        finally
+        {
+            if (!hasLeft)
+                tasks.Leave(command.Task);
+        }
+    }
+
+    /// <summary>Makes a nexus known. It has a power-on unit attention, and the one given.</summary>
+    internal void Attach(ItlNexus itl)
+    {
+        lock (gate)
+            nexuses.Add(itl);
+    }
+
+    /// <summary>Forgets a nexus: it holds the medium no longer, and lets no further task in. Tasks under way run on.</summary>
+    internal void Detach(ItlNexus itl)
+    {
+        tasks.Detach(itl);
+        lock (gate)
+        {
+            itl.PreventsRemoval = false;
+            nexuses.Remove(itl);
+        }
+    }
+
+    /// <summary>Aborts tasks of one nexus; with a tag, only that one. Completes with their number once they have ended.</summary>
+    internal async ValueTask<int> AbortAsync(ItlNexus itl, ulong? tag)
+    {
+        var (count, ended) = tasks.Abort(itl, tag);
+        await ended;
+        return count;
+    }
+
+    /// <summary>Aborts every task; other nexuses whose tasks were cleared learn it by unit attention (SAM-5, 7.4).</summary>
+    internal async ValueTask ClearTaskSetAsync(ItlNexus requester)
+    {
+        var (_, ended) = tasks.Abort(null, null, owner =>
+        {
+            if (owner != requester)
+                owner.Attentions.Establish(UnitAttention.CommandsCleared);
+        });
+        await ended;
+    }
+
+    /// <summary>
+    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to their defaults, nobody holds the medium, and every
+    /// nexus has a unit attention.
+    /// </summary>
+    internal async ValueTask ResetAsync(UnitAttention condition)
+    {
+        var (_, ended) = tasks.Abort(null, null);
+        await ended;
+        lock (gate)
+        {
+            mode = DefaultMode;
+            foreach (var itl in nexuses)
+            {
+                itl.PreventsRemoval = false;
+                itl.Attentions.Establish(condition);
+            }
+        }
+    }
+
+    /// <summary>The I_T nexus reset's part here: what the nexus held is let go, its tasks end, and it has a unit attention.</summary>
+    internal async ValueTask ResetNexusAsync(ItlNexus itl)
+    {
+        var (_, ended) = tasks.Abort(itl, null);
+        SetPreventsRemoval(itl, false);
+        await ended;
+        itl.Attentions.Establish(UnitAttention.NexusLoss);
+    }
+
+    internal bool HasTask(ItlNexus itl, ulong? tag) => tasks.Contains(itl, tag);
+
+    internal void SetMode(ItlNexus requester, ModeParameters wanted)
+    {
+        lock (gate)
+        {
+            if (mode == wanted)
+                return;
+            mode = wanted;
+            EstablishForOthers(requester, UnitAttention.ModeParametersChanged);
+        }
+    }
+
+    internal void SetPreventsRemoval(ItlNexus itl, bool prevents)
+    {
+        lock (gate)
+            itl.PreventsRemoval = prevents;
+    }
+
+    /// <summary>Takes the medium out; false where a nexus holds it.</summary>
+    internal bool TryEjectMedium()
+    {
+        lock (gate)
+        {
+            if (HoldsMedium())
+                return false;
+            isMediumPresent = false;
+            return true;
+        }
+    }
+
+    /// <summary>Puts the medium back in; other nexuses learn it by unit attention.</summary>
+    internal void LoadMedium(ItlNexus requester)
+    {
+        lock (gate)
+        {
+            if (isMediumPresent)
+                return;
+            isMediumPresent = true;
+            EstablishForOthers(requester, UnitAttention.MediumMayHaveChanged);
+        }
+    }
+
+    /// <summary>
+    /// The checks that are the same for every command, in the order in which SPC-5 and SAM-5 report them, and then the command itself.
+    /// </summary>
+    private ValueTask Dispatch(ItlNexus itl, ScsiCommand command)
+    {
+        if (command.Task.IsAbortRequested)
+            return default;
+
+        var cdb = command.Cdb;
+        CommandEntry? entry = null;
+        var isKnown = cdb.Length > 0 && commands.TryFind(cdb[0], cdb.Length > 1 ? cdb[1] & 0x1F : 0, out entry);
+        var ignoresAttention = isKnown && (entry!.Traits & CommandTraits.IgnoresUnitAttention) != 0;
+        if (!ignoresAttention && !itl.Attentions.IsEmpty && itl.Attentions.TryTake(out var condition))
+        {
+            itl.OnReported(condition);
+            command.Fail(UnitAttentionSet.Sense(condition));
+            return default;
+        }
+
+        if (!isKnown)
+        {
+            if (cdb.Length > 1 && commands.HasServiceActions(cdb[0]))
+                command.FailCdb(1, 4);
+            else
+                command.Fail(SenseCodes.InvalidCommandOperationCode);
+            return default;
+        }
+
+        if (cdb.Length < entry!.CdbLength)
+        {
+            command.Fail(SenseCodes.InvalidFieldInCdb);
+            return default;
+        }
+
+        if (entry.TryFindReservedBit(cdb, out var fieldByte, out var fieldBit))
+        {
+            command.FailCdb(fieldByte, fieldBit);
+            return default;
+        }
+
+        if ((entry.Traits & CommandTraits.Medium) != 0 && !isMediumPresent)
+        {
+            command.Fail(SenseCodes.MediumNotPresent);
+            return default;
+        }
+
+        if ((entry.Traits & CommandTraits.Writes) != 0 && IsWriteProtected)
+        {
+            var isHard = Options.IsReadOnly || Device.Geometry.IsReadOnly;
+            command.Fail(isHard ? SenseCodes.WriteProtected : SenseCodes.SoftwareWriteProtected);
+            return default;
+        }
+
+        return entry.Handler(itl, command);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask LeaveWhenDoneAsync(ValueTask work, ScsiCommand command)
+    {
+        try
+        {
+            await work;
+        }
+        finally
+        {
+            tasks.Leave(command.Task);
+        }
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask RunWhenEnabledAsync(ValueTask enabled, ItlNexus itl, ScsiCommand command)
+    {
+        try
+        {
+            await enabled;
+            await Dispatch(itl, command);
+        }
+        finally
+        {
+            tasks.Leave(command.Task);
+        }
+    }
+
+    private bool HoldsMedium()
+    {
+        foreach (var itl in nexuses)
+        {
+            if (itl.PreventsRemoval)
+                return true;
+        }
+
+        return false;
+    }
+
+    private void EstablishForOthers(ItlNexus requester, UnitAttention condition)
+    {
+        foreach (var itl in nexuses)
+        {
+            if (itl != requester)
+                itl.Attentions.Establish(condition);
+        }
+    }
+
+    private void OnGeometryChanged(BlockDevice device)
+    {
+        lock (gate)
+        {
+            commands = CommandTable.For(IsThin(device.Geometry), Options.IsRemovable);
+            foreach (var itl in nexuses)
+                itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
+        }
+    }
 }

@@ -24,11 +24,14 @@ public sealed class LogicalUnitIdentity
     /// <summary>The vendor identification used unless another is given.</summary>
     public const string DefaultVendor = "COWSCSI";
 
+    private const string DefaultRevision = "0001";
+
     private readonly byte[] vendor;
     private readonly byte[] product;
     private readonly byte[] revision;
     private readonly byte[] serialNumber;
     private readonly byte[] naa;
+    private readonly byte[] scsiName;
 
     /// <summary>Stores the parts, space-padded to their fields.</summary>
     /// <param name="vendor">1 to 8 characters of ASCII.</param>
@@ -46,6 +49,7 @@ public sealed class LogicalUnitIdentity
         if (naa.Length != expected)
             throw new ArgumentException("An NAA designator is 8 bytes, or 16 bytes where it is of type 6.", nameof(naa));
         this.naa = naa.ToArray();
+        scsiName = Encoding.ASCII.GetBytes("naa." + Convert.ToHexString(naa));
     }
 
     /// <summary>T10 vendor identification, 8 bytes of ASCII.</summary>
@@ -63,6 +67,13 @@ public sealed class LogicalUnitIdentity
     /// <summary>NAA designator: 8 or 16 bytes.</summary>
     public ReadOnlySpan<byte> Naa => naa;
 
+    /// <summary>The SCSI name string of the logical unit: "naa." and the designator in hexadecimal.</summary>
+    internal ReadOnlySpan<byte> ScsiName => scsiName;
+
+    /// <summary>What the REPORT LUNS well-known logical unit says of itself; it has no medium to tell apart.</summary>
+    internal static LogicalUnitIdentity WellKnown { get; } =
+        new(DefaultVendor, "REPORT LUNS", DefaultRevision, "0", [0x30, 0, 0, 0, 0, 0, 0, 0]);
+
     /// <summary>
     /// The identity of a virtual disk: everything that tells disks apart comes from <paramref name="id"/>, the name only reads well.
     /// </summary>
@@ -79,7 +90,7 @@ public sealed class LogicalUnitIdentity
         var high = BinaryPrimitives.ReadUInt64BigEndian(idBytes);
         var low = BinaryPrimitives.ReadUInt64BigEndian(idBytes[8..]);
         BinaryPrimitives.WriteUInt64BigEndian(naa, (0x3UL << 60) | (Mix(high, low) >> 4));
-        return new LogicalUnitIdentity(DefaultVendor, ProductName(name), "0001", id.ToString("N"), naa);
+        return new LogicalUnitIdentity(DefaultVendor, ProductName(name), DefaultRevision, id.ToString("N"), naa);
     }
 
     /// <summary>Folds 128 bits to 64 so that every bit of the id counts (the finalizer of MurmurHash3, twice).</summary>

@@ -39,6 +39,8 @@ public sealed class ScsiCommand
     private readonly byte[] cdb = new byte[CdbBytesMax];
     private readonly byte[] sense = new byte[SenseBytesMax];
 
+    public ScsiCommand() => Task = new ScsiTask(this);
+
     /// <summary>The transport's tag, unique among the nexus's outstanding commands.</summary>
     public ulong Tag { get; set; }
 
@@ -81,12 +83,17 @@ public sealed class ScsiCommand
     /// </summary>
     public bool IsAborted { get; internal set; }
 
-    internal Span<byte> SenseBuffer => sense;
+    /// <summary>The command as an element of its logical unit's task set.</summary>
+    internal ScsiTask Task { get; }
+
+    /// <summary>Whether sense data takes the descriptor format: D_SENSE of the logical unit when the command arrived.</summary>
+    internal bool UsesDescriptorSense { get; set; }
 
     /// <summary>Starts the object's next life: stores the CDB and clears the answer. Data buffers are set by the caller afterwards.</summary>
     public void Reset(ReadOnlySpan<byte> cdbBytes)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(cdbBytes.Length, CdbBytesMax);
+        Task.AssertIdle();
         cdbBytes.CopyTo(cdb);
         cdb.AsSpan(cdbBytes.Length).Clear();
         CdbLength = cdbBytes.Length;
@@ -98,5 +105,28 @@ public sealed class ScsiCommand
         DataInLength = 0;
         TransferLengthWanted = 0;
         IsAborted = false;
+        UsesDescriptorSense = false;
     }
+
+    /// <summary>Ends the command with CHECK CONDITION and sense data.</summary>
+    internal void Fail(SenseCode code, SenseDetail detail = default)
+    {
+        Status = ScsiStatus.CheckCondition;
+        SenseLength = SenseData.Write(sense, UsesDescriptorSense, code, detail);
+        DataInLength = 0;
+    }
+
+    /// <summary>Ends the command with INVALID FIELD IN CDB, pointing at a byte and (unless WholeByte) its highest wrong bit.</summary>
+    internal void FailCdb(int fieldByte, int fieldBit = SenseDetail.WholeByte) =>
+        Fail(SenseCodes.InvalidFieldInCdb, SenseDetail.InCdb(fieldByte, fieldBit));
+
+    /// <summary>Ends the command with INVALID FIELD IN PARAMETER LIST, pointing at a byte and its highest wrong bit.</summary>
+    internal void FailParameter(int fieldByte, int fieldBit = SenseDetail.WholeByte) =>
+        Fail(SenseCodes.InvalidFieldInParameterList, SenseDetail.InParameterList(fieldByte, fieldBit));
+
+    /// <summary>Ends the command with LOGICAL BLOCK ADDRESS OUT OF RANGE.</summary>
+    internal void FailOutOfRange(ulong lba) => Fail(SenseCodes.LogicalBlockAddressOutOfRange, SenseDetail.AtLba(lba));
+
+    /// <summary>Ends the command with a failed block request's sense data.</summary>
+    internal void Fail(BlockResult result, int logicalBlockBytes) => BlockOutcomeSense.Report(this, result, logicalBlockBytes);
 }

@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace CowScsi.Scsi;
 
 /// <summary>Task management functions of SAM-5, clause 7.</summary>
@@ -25,32 +27,28 @@ public enum TaskManagementResponse : byte
 }
 
 /// <summary>
-/// An I_T nexus: one initiator port talking to one target port. The transport creates it at login and removes it at logout or
-/// connection loss.
-/// </summary>
-public sealed class Nexus
-{
-    internal Nexus(ScsiTarget target, string initiatorPortName)
-    {
-        Target = target;
-        InitiatorPortName = initiatorPortName;
-    }
-
-    public ScsiTarget Target { get; }
-
-    /// <summary>The initiator port's SCSI name (for iSCSI: InitiatorName,i,0xISID).</summary>
-    public string InitiatorPortName { get; }
-}
-
-/// <summary>
 /// A SCSI target device: a LUN map and what belongs to no single logical unit (REPORT LUNS, INQUIRY to an absent LUN, resets). It knows
-/// no socket, thread, file or clock.
+/// no socket, thread, file or clock. Every member may be called from any thread.
 /// </summary>
+/// <remarks>One lock guards the LUN map and the list of nexuses; the path of a command does not take it.</remarks>
 public sealed class ScsiTarget
 {
+    /// <summary>Longest SCSI name of a port: a designator of the Device Identification page holds 255 bytes, null-terminated and padded.</summary>
+    public const int PortNameBytesMax = 251;
+
+    private readonly Lock gate = new();
+    private readonly List<Nexus> nexuses = [];
+    private readonly byte[] portNameBytes;
+    private volatile KeyValuePair<int, LogicalUnit>[] luns = [];
+
+    /// <param name="portName">SCSI name of the target port (for iSCSI: TargetName,t,0x0001), up to 251 bytes of UTF-8.</param>
+    /// <param name="relativePortId">Relative target port identifier, 1 or more.</param>
     public ScsiTarget(string portName, ushort relativePortId = 1)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(portName);
+        ArgumentOutOfRangeException.ThrowIfZero(relativePortId);
+        portNameBytes = Encoding.UTF8.GetBytes(portName);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(portNameBytes.Length, PortNameBytesMax, nameof(portName));
         PortName = portName;
         RelativePortId = relativePortId;
     }
@@ -60,25 +58,106 @@ public sealed class ScsiTarget
     public ushort RelativePortId { get; }
 
     /// <summary>The LUN map at this moment, ascending by number.</summary>
-    public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns { get; } = [];
+    public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
+
+    internal ReadOnlySpan<byte> PortNameBytes => portNameBytes;
 
     /// <summary>Maps a logical unit; false where the number (0 to 16383) is taken. Nexuses are told by unit attention 3F/0E.</summary>
-    public bool TryAddLun(int lun, LogicalUnit unit) => false;
+    public bool TryAddLun(int lun, LogicalUnit unit)
+    {
+        ArgumentNullException.ThrowIfNull(unit);
+        ArgumentOutOfRangeException.ThrowIfNegative(lun);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(lun, ScsiLun.Count);
+        lock (gate)
+        {
+            var at = IndexOf(lun);
+            if (at >= 0)
+                return false;
+            luns = [.. luns.AsSpan(0, ~at), new(lun, unit), .. luns.AsSpan(~at)];
+            foreach (var nexus in nexuses)
+                Connect(nexus, lun, unit);
+            EstablishLunsChange();
+            return true;
+        }
+    }
 
-    /// <summary>Unmaps a logical unit; false where there was none. Its tasks run on to their end.</summary>
-    public bool RemoveLun(int lun) => false;
+    /// <summary>
+    /// Unmaps a logical unit; false where there was none. Its tasks run on to their end (<see cref="LogicalUnit.CloseAsync"/> waits for
+    /// them); new commands find no logical unit.
+    /// </summary>
+    public bool RemoveLun(int lun)
+    {
+        lock (gate)
+        {
+            var at = IndexOf(lun);
+            if (at < 0)
+                return false;
+            luns = [.. luns.AsSpan(0, at), .. luns.AsSpan(at + 1)];
+            foreach (var nexus in nexuses)
+            {
+                if (nexus.Find(lun) is not { } itl)
+                    continue;
+                nexus.Set(lun, null);
+                itl.Unit.Detach(itl);
+            }
+
+            EstablishLunsChange();
+            return true;
+        }
+    }
 
     /// <summary>Begins an I_T nexus. Every logical unit has a power-on unit attention for it.</summary>
-    public Nexus CreateNexus(string initiatorPortName) => new(this, initiatorPortName);
+    public Nexus CreateNexus(string initiatorPortName)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(initiatorPortName);
+        var nexus = new Nexus(this, initiatorPortName);
+        lock (gate)
+        {
+            nexuses.Add(nexus);
+            foreach (var (lun, unit) in luns)
+                Connect(nexus, lun, unit);
+        }
 
-    /// <summary>Ends an I_T nexus (SAM-5, 6.3.4): completes when all its tasks have ended, which then carry IsAborted.</summary>
-    public ValueTask RemoveNexusAsync(Nexus nexus) => ValueTask.CompletedTask;
+        return nexus;
+    }
+
+    /// <summary>
+    /// Ends an I_T nexus (SAM-5, 6.3.4): completes when all its tasks have ended, which then carry IsAborted. A command that comes later
+    /// ends at once with IsAborted.
+    /// </summary>
+    public async ValueTask RemoveNexusAsync(Nexus nexus)
+    {
+        ArgumentNullException.ThrowIfNull(nexus);
+        ItlNexus?[] units;
+        lock (gate)
+        {
+            if (!nexuses.Remove(nexus))
+                return;
+            units = [.. nexus.Units];
+            foreach (var itl in units)
+                itl?.Unit.Detach(itl);
+        }
+
+        foreach (var itl in units)
+        {
+            if (itl is not null)
+                await itl.Unit.AbortAsync(itl, null);
+        }
+    }
 
     /// <summary>
     /// Carries out one command. The command and its buffers belong to the target until the task completes, exactly once; it completes
     /// before the method returns where nothing has to wait.
     /// </summary>
-    public ValueTask ExecuteAsync(Nexus nexus, ScsiCommand command) => ValueTask.CompletedTask;
+    public ValueTask ExecuteAsync(Nexus nexus, ScsiCommand command)
+    {
+        ArgumentNullException.ThrowIfNull(nexus);
+        ArgumentNullException.ThrowIfNull(command);
+        if (ScsiLun.TryGetNumber(command.Lun, out var number) && nexus.Find(number) is { } itl)
+            return itl.Unit.ExecuteAsync(itl, command);
+        UnmappedLun.Execute(nexus, command);
+        return default;
+    }
 
     /// <summary>
     /// Carries out a task management function. When it completes, every command it affected has ended: its buffers are not touched
@@ -86,6 +165,100 @@ public sealed class ScsiTarget
     /// </summary>
     /// <param name="lun">LUN bytes; unused for the I_T nexus reset and the target reset.</param>
     /// <param name="tag">The referenced task's tag; for abort task and query task only.</param>
-    public ValueTask<TaskManagementResponse> ManageAsync(Nexus nexus, TaskManagementFunction function, ulong lun, ulong tag) =>
-        new(TaskManagementResponse.FunctionComplete);
+    /// <returns>
+    /// For the queries, function succeeded where there is such a task, else function complete. Task does not exist is the answer to an
+    /// abort of a task that is not there: it has ended already, or never arrived.
+    /// </returns>
+    public async ValueTask<TaskManagementResponse> ManageAsync(Nexus nexus, TaskManagementFunction function, ulong lun, ulong tag)
+    {
+        ArgumentNullException.ThrowIfNull(nexus);
+        switch (function)
+        {
+            case TaskManagementFunction.ITNexusReset:
+                foreach (var each in nexus.Units.ToArray())
+                {
+                    if (each is not null)
+                        await each.Unit.ResetNexusAsync(each);
+                }
+
+                return TaskManagementResponse.FunctionComplete;
+            case TaskManagementFunction.TargetReset:
+                foreach (var (_, unit) in luns)
+                    await unit.ResetAsync(UnitAttention.ScsiBusReset);
+                return TaskManagementResponse.FunctionComplete;
+            case TaskManagementFunction.ClearAca:
+                // There is no ACA: NACA is refused.
+                return TaskManagementResponse.FunctionRejected;
+            default:
+                if (!ScsiLun.TryGetNumber(lun, out var number) || nexus.Find(number) is not { } itl)
+                    return TaskManagementResponse.IncorrectLogicalUnit;
+                return await ManageUnitAsync(itl, function, tag);
+        }
+    }
+
+    private static async ValueTask<TaskManagementResponse> ManageUnitAsync(ItlNexus itl, TaskManagementFunction function, ulong tag)
+    {
+        switch (function)
+        {
+            case TaskManagementFunction.AbortTask:
+                return await itl.Unit.AbortAsync(itl, tag) > 0
+                    ? TaskManagementResponse.FunctionComplete
+                    : TaskManagementResponse.TaskDoesNotExist;
+            case TaskManagementFunction.AbortTaskSet:
+                await itl.Unit.AbortAsync(itl, null);
+                return TaskManagementResponse.FunctionComplete;
+            case TaskManagementFunction.ClearTaskSet:
+                await itl.Unit.ClearTaskSetAsync(itl);
+                return TaskManagementResponse.FunctionComplete;
+            case TaskManagementFunction.LogicalUnitReset:
+                await itl.Unit.ResetAsync(UnitAttention.BusDeviceReset);
+                return TaskManagementResponse.FunctionComplete;
+            case TaskManagementFunction.QueryTask:
+                return Queried(itl.Unit.HasTask(itl, tag));
+            case TaskManagementFunction.QueryTaskSet:
+                return Queried(itl.Unit.HasTask(itl, null));
+            default:
+                return TaskManagementResponse.FunctionRejected;
+        }
+    }
+
+    private static TaskManagementResponse Queried(bool isThere) =>
+        isThere ? TaskManagementResponse.FunctionSucceeded : TaskManagementResponse.FunctionComplete;
+
+    private static void Connect(Nexus nexus, int lun, LogicalUnit unit)
+    {
+        var itl = new ItlNexus(nexus, unit, lun);
+        itl.Attentions.Establish(UnitAttention.PowerOnOrReset);
+        unit.Attach(itl);
+        nexus.Set(lun, itl);
+    }
+
+    private void EstablishLunsChange()
+    {
+        foreach (var nexus in nexuses)
+        {
+            foreach (var itl in nexus.Units)
+                itl?.Attentions.Establish(UnitAttention.ReportedLunsDataHasChanged);
+        }
+    }
+
+    /// <summary>Place of a LUN in the map, or the complement of where it would be.</summary>
+    private int IndexOf(int lun)
+    {
+        var all = luns;
+        var low = 0;
+        var high = all.Length - 1;
+        while (low <= high)
+        {
+            var middle = (low + high) >>> 1;
+            if (all[middle].Key == lun)
+                return middle;
+            if (all[middle].Key < lun)
+                low = middle + 1;
+            else
+                high = middle - 1;
+        }
+
+        return ~low;
+    }
 }

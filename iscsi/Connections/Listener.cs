@@ -1,0 +1,84 @@
+using System.Net;
+using System.Net.Sockets;
+using CowScsi.Iscsi.Sockets;
+
+namespace CowScsi.Iscsi.Connections;
+
+/// <summary>A portal that accepts connections.</summary>
+internal sealed class Listener : EventSource
+{
+    /// <summary>Waiting connections that the kernel keeps for us: a burst of a thousand is taken, not refused.</summary>
+    private const int Backlog = 1024;
+
+    /// <summary>Pause after the process ran out of descriptors, before the next attempt.</summary>
+    private const long PauseMilliseconds = 1000;
+
+    private readonly IscsiTargetServer server;
+    private readonly Socket socket;
+    private long resumeAt;
+
+    public Listener(IscsiTargetServer server, IPEndPoint portal)
+    {
+        this.server = server;
+        socket = new Socket(portal.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            if (portal.AddressFamily == AddressFamily.InterNetworkV6)
+                socket.DualMode = false;
+            // A restarted server gets its port back while old connections are in TIME_WAIT.
+            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            socket.Bind(portal);
+            socket.Listen(Backlog);
+            socket.Blocking = false;
+        }
+        catch (SocketException)
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    public IPEndPoint LocalEndPoint => (IPEndPoint)socket.LocalEndPoint!;
+
+    public override int Descriptor => (int)socket.SafeHandle.DangerousGetHandle();
+
+    public override void OnReady(uint events)
+    {
+        try
+        {
+            server.OnAccepted(socket.Accept());
+        }
+        catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted or SocketError.ConnectionReset)
+        {
+            // The peer left between its SYN and our accept: nothing to serve.
+            return;
+        }
+        catch (SocketException error)
+        {
+            server.Log($"accept on {LocalEndPoint} failed, pausing: {error.Message}");
+            resumeAt = Environment.TickCount64 + PauseMilliseconds;
+            Loop.SetInterest(this, wantsInput: false, wantsOutput: false);
+        }
+    }
+
+    public override void OnCompletionsDelivered()
+    {
+    }
+
+    public override void OnTick(long nowMilliseconds)
+    {
+        if (resumeAt == 0 || nowMilliseconds < resumeAt)
+            return;
+        resumeAt = 0;
+        Loop.SetInterest(this, wantsInput: true, wantsOutput: false);
+    }
+
+    public override void OnFault(Exception fault) => Close();
+
+    public void Close()
+    {
+        if (Slot >= 0)
+            Loop.Remove(this);
+        socket.Dispose();
+    }
+}

@@ -1,0 +1,178 @@
+using System.Net;
+using System.Net.Sockets;
+using CowScsi.Iscsi.Connections;
+using CowScsi.Iscsi.Login;
+using CowScsi.Iscsi.Sessions;
+using CowScsi.Iscsi.Sockets;
+
+namespace CowScsi.Iscsi;
+
+/// <summary>
+/// An iSCSI target (RFC 7143): offers SCSI targets by their iSCSI names on one or more portals. All members may be called from any
+/// thread.
+/// </summary>
+public sealed partial class IscsiTargetServer : IAsyncDisposable
+{
+    private readonly List<EventLoop> loops = [];
+    private readonly List<Listener> listeners = [];
+    private readonly LinkedList<IscsiConnection> logins = new();
+    private readonly TargetOffer offer;
+    private IReadOnlyList<IPEndPoint> portals = [];
+    private Task? stopping;
+    private bool isStarted;
+
+    /// <param name="options">Portals, limits and what is negotiated; the defaults listen on 127.0.0.1:3260.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option lies outside its range.</exception>
+    public IscsiTargetServer(IscsiPortalOptions? options = null)
+    {
+        Options = options ?? new IscsiPortalOptions();
+        Options.Validate();
+        offer = new TargetOffer(
+            MaxConnections: 1,
+            Options.InitialR2T,
+            Options.ImmediateData,
+            (uint)Options.MaxRecvDataSegmentBytes,
+            (uint)Options.MaxBurstBytes,
+            (uint)Options.FirstBurstBytes,
+            (uint)Options.MaxOutstandingR2T,
+            Options.AllowDigests || Options.RequireDigests,
+            Options.RequireDigests);
+    }
+
+    public IscsiPortalOptions Options { get; }
+
+    /// <summary>The addresses that are listened on, with the ports that the system chose; empty before <see cref="Start"/>.</summary>
+    public IReadOnlyList<IPEndPoint> Portals => Volatile.Read(ref portals);
+
+    internal TargetOffer Offer => offer;
+
+    /// <summary>Opens the portals and serves from then on.</summary>
+    /// <exception cref="SocketException">An address cannot be listened on; none is, then.</exception>
+    public void Start()
+    {
+        lock (state)
+        {
+            if (isStarted)
+                throw new InvalidOperationException("the server was started before");
+            isStarted = true;
+        }
+
+        try
+        {
+            foreach (var portal in Options.Portals)
+                listeners.Add(new Listener(this, portal));
+        }
+        catch (SocketException)
+        {
+            listeners.ForEach(static listener => listener.Close());
+            listeners.Clear();
+            throw;
+        }
+
+        Volatile.Write(ref portals, listeners.ConvertAll(static listener => listener.LocalEndPoint));
+        for (var i = 0; i < Options.LoopCount; i++)
+        {
+            loops.Add(new EventLoop($"iscsi-{i}", Options.PendingDataBytesMax / Options.LoopCount, OnLoopFault));
+            loops[i].Start();
+        }
+
+        loops[0].Post(() => listeners.ForEach(loops[0].Add));
+    }
+
+    /// <summary>
+    /// Closes the portals, asks initiators to log out, waits for that up to <see cref="IscsiPortalOptions.ShutdownTimeout"/>, and ends
+    /// what is left. Completes when no command is under way any more.
+    /// </summary>
+    public Task StopAsync()
+    {
+        lock (state)
+        {
+            stopping ??= isStarted ? ShutDownAsync() : Task.CompletedTask;
+            return stopping;
+        }
+    }
+
+    public async ValueTask DisposeAsync() => await StopAsync();
+
+    internal void Log(string line) => Options.Log?.Invoke(line);
+
+    /// <summary>A connection arrived. On the first loop, like everything about logins.</summary>
+    internal void OnAccepted(Socket socket)
+    {
+        IscsiConnection connection;
+        try
+        {
+            connection = new IscsiConnection(this, socket);
+        }
+        catch (SocketException error)
+        {
+            Log($"connection lost before its login: {error.Message}");
+            socket.Dispose();
+            return;
+        }
+
+        if (logins.Count >= Options.LoginsMax)
+            logins.First!.Value.Close("gave way to a newer connection before its login");
+        logins.AddLast(connection.LoginNode);
+        loops[0].Add(connection);
+    }
+
+    internal void OnLoginEnded(IscsiConnection connection)
+    {
+        if (connection.LoginNode.List is not null)
+            logins.Remove(connection.LoginNode);
+    }
+
+    private async Task ShutDownAsync()
+    {
+        // Leaves the caller's lock before anything is waited for.
+        await Task.Yield();
+        await OnFirstLoopAsync(() => listeners.ForEach(static listener => listener.Close()));
+        await EndSessionsAsync(CurrentSessions(null), "server stops");
+        await OnFirstLoopAsync(() =>
+        {
+            while (logins.First is { } node)
+                node.Value.Close("server stops");
+        });
+        await EndSessionsAsync(CurrentSessions(null), "server stops");
+        foreach (var loop in loops)
+            await loop.StopAsync();
+    }
+
+    private Task OnFirstLoopAsync(Action action)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        loops[0].Post(() =>
+        {
+            try
+            {
+                action();
+            }
+            finally
+            {
+                done.TrySetResult();
+            }
+        });
+        return done.Task;
+    }
+
+    /// <summary>Asks sessions to log out, waits a while, then ends them.</summary>
+    private async Task EndSessionsAsync(List<Session> ending, string reason)
+    {
+        if (ending.Count == 0)
+            return;
+        foreach (var session in ending)
+            session.RequestLogout(Options.ShutdownTimeout);
+        var allEnded = Task.WhenAll(ending.ConvertAll(static session => session.Ended));
+        await Task.WhenAny(allEnded, Task.Delay(Options.ShutdownTimeout));
+        foreach (var session in ending)
+        {
+            if (!session.Ended.IsCompleted)
+                session.RequestClose(reason);
+        }
+
+        await allEnded;
+    }
+
+    private void OnLoopFault(Exception fault) => Log($"internal error: {fault}");
+}

@@ -1,0 +1,146 @@
+using CowScsi.Iscsi.Connections;
+using CowScsi.Iscsi.Login;
+using CowScsi.Iscsi.Sockets;
+using CowScsi.Scsi;
+
+namespace CowScsi.Iscsi.Sessions;
+
+/// <summary>What makes a session unique: RFC 7143, 4.4.3 (the target portal group is always the same one).</summary>
+internal readonly record struct SessionKey(string TargetName, string InitiatorName, ulong Isid);
+
+/// <summary>
+/// A session: the command window, the tasks by Initiator Task Tag, and the nexus. Everything in it belongs to the loop that it lives
+/// on, with the exceptions named below.
+/// </summary>
+internal sealed class Session
+{
+    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly IscsiTargetServer server;
+    private bool isClosed;
+    private bool isNexusRemoved;
+
+    public Session(
+        IscsiTargetServer server, EventLoop loop, TargetEntry? target, SessionParameters parameters, SessionKey key, ushort tsih, uint firstCmdSN, int windowDepth)
+    {
+        this.server = server;
+        Loop = loop;
+        Target = target;
+        Parameters = parameters;
+        Key = key;
+        Tsih = tsih;
+        Window = new CommandWindow(firstCmdSN, windowDepth);
+        // SAM-5, annex A: the initiator port's name is InitiatorName,i,0x and the ISID.
+        Nexus = target?.Scsi.CreateNexus($"{key.InitiatorName},i,0x{key.Isid:x12}");
+    }
+
+    public EventLoop Loop { get; }
+
+    public TargetEntry? Target { get; }
+
+    public SessionParameters Parameters { get; }
+
+    public SessionKey Key { get; }
+
+    public ushort Tsih { get; }
+
+    /// <summary>Null in a discovery session.</summary>
+    public Nexus? Nexus { get; }
+
+    public CommandWindow Window { get; }
+
+    public Dictionary<uint, IscsiTask> Tasks { get; } = [];
+
+    /// <summary>Task management functions in the order they came; the first one is under way.</summary>
+    public Queue<PendingFunction> Functions { get; } = new();
+
+    /// <summary>Immediate commands outstanding: they take no room in the window, so they are counted.</summary>
+    public int ImmediateTasks { get; set; }
+
+    /// <summary>Commands that the SCSI target has at this moment.</summary>
+    public int ExecutingTasks { get; set; }
+
+    public IscsiConnection? Connection { get; set; }
+
+    /// <summary>Completes when nothing of the session is left: no connection, no task, no nexus. Any thread may wait for it.</summary>
+    public Task Ended => ended.Task;
+
+    /// <summary>Asks the session to end. From any thread.</summary>
+    public void RequestClose(string reason) => Loop.Post(() => CloseOnLoop(reason));
+
+    /// <summary>Asks the initiator to log out (RFC 7143, 11.9.1, event 1). From any thread.</summary>
+    public void RequestLogout(TimeSpan within) => Loop.Post(() => Connection?.SendLogoutRequest(within));
+
+    /// <summary>The connection is gone: tasks that wait for data end here, the others with the nexus.</summary>
+    public void OnConnectionClosed()
+    {
+        if (isClosed)
+            return;
+        isClosed = true;
+        Connection = null;
+        List<IscsiTask> idle = [];
+        foreach (var task in Tasks.Values)
+        {
+            if (task.State != TaskState.Executing)
+                idle.Add(task);
+        }
+
+        foreach (var task in idle)
+        {
+            Tasks.Remove(task.InitiatorTaskTag);
+            task.ReturnTo(Loop);
+        }
+
+        Functions.Clear();
+        if (Nexus is null)
+        {
+            OnNexusRemoved();
+            return;
+        }
+
+        var removal = Nexus.Target.RemoveNexusAsync(Nexus).AsTask().GetAwaiter();
+        if (removal.IsCompleted)
+        {
+            removal.GetResult();
+            OnNexusRemoved();
+            return;
+        }
+
+        removal.UnsafeOnCompleted(() => Loop.Post(() =>
+        {
+            removal.GetResult();
+            OnNexusRemoved();
+        }));
+    }
+
+    /// <summary>A command came back after its connection was lost.</summary>
+    public void OnOrphanEnded(IscsiTask task)
+    {
+        ExecutingTasks--;
+        Tasks.Remove(task.InitiatorTaskTag);
+        task.ReturnTo(Loop);
+        EndIfIdle();
+    }
+
+    private void CloseOnLoop(string reason)
+    {
+        if (Connection is { IsMoving: true })
+            Loop.Post(() => CloseOnLoop(reason));
+        else
+            Connection?.Close(reason);
+    }
+
+    private void OnNexusRemoved()
+    {
+        isNexusRemoved = true;
+        EndIfIdle();
+    }
+
+    private void EndIfIdle()
+    {
+        if (!isNexusRemoved || ExecutingTasks > 0)
+            return;
+        Loop.CountSession(-1);
+        server.OnSessionEnded(this);
+        ended.TrySetResult();
+    }
+}

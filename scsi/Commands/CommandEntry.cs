@@ -1,0 +1,112 @@
+namespace CowScsi.Scsi;
+
+/// <summary>Carries out one command whose CDB passed its usage mask. Sets the command's status, and completes when it has ended.</summary>
+internal delegate ValueTask CommandHandler(ItlNexus itl, ScsiCommand command);
+
+/// <summary>What the checks before the handler have to know of a command.</summary>
+[Flags]
+internal enum CommandTraits : byte
+{
+    None = 0,
+
+    /// <summary>Is carried out while a unit attention condition is pending (SPC-5, 4.6.1; SAM-5, 5.14.3).</summary>
+    IgnoresUnitAttention = 1,
+
+    /// <summary>Needs a medium.</summary>
+    Medium = 2,
+
+    /// <summary>Changes the medium: refused where the logical unit is write protected.</summary>
+    Writes = 4,
+}
+
+/// <summary>Which logical units have a command, or this form of it.</summary>
+[Flags]
+internal enum CommandCondition : byte
+{
+    Always = 0,
+    Thin = 1,
+    NotThin = 2,
+    Removable = 4,
+    NotRemovable = 8,
+}
+
+/// <summary>
+/// One row of the command table: dispatch, the check of each CDB bit, and REPORT SUPPORTED OPERATION CODES all read it.
+/// </summary>
+internal sealed class CommandEntry
+{
+    /// <summary>In place of a service action: the opcode has none.</summary>
+    public const int NoServiceAction = -1;
+
+    private const byte ServiceActionMask = 0x1F;
+
+    private readonly byte[] usage;
+    private readonly byte[] allowed;
+
+    /// <param name="name">The standard's name.</param>
+    /// <param name="usage">The CDB in hexadecimal: operation code, and for each further byte the bits that are looked at.</param>
+    /// <param name="serviceAction">Value of the low five bits of byte 1, or <see cref="NoServiceAction"/>.</param>
+    /// <param name="timeoutSeconds">Recommended command timeout (SPC-5, 6.35.4), for the largest transfer on slow storage.</param>
+    public CommandEntry(
+        string name,
+        string usage,
+        CommandHandler handler,
+        CommandTraits traits = CommandTraits.None,
+        int serviceAction = NoServiceAction,
+        CommandCondition condition = CommandCondition.Always,
+        uint timeoutSeconds = CommandTable.TimeoutSeconds)
+    {
+        Name = name;
+        Handler = handler;
+        Traits = traits;
+        ServiceAction = serviceAction;
+        Condition = condition;
+        RecommendedTimeoutSeconds = timeoutSeconds;
+        this.usage = Convert.FromHexString(usage.Replace(" ", "", StringComparison.Ordinal));
+        allowed = [.. this.usage];
+        allowed[0] = byte.MaxValue;
+        if (serviceAction == NoServiceAction)
+            return;
+        this.usage[1] |= (byte)serviceAction;
+        allowed[1] |= ServiceActionMask;
+    }
+
+    public string Name { get; }
+
+    public byte Opcode => usage[0];
+
+    public int ServiceAction { get; }
+
+    public bool HasServiceAction => ServiceAction != NoServiceAction;
+
+    public int CdbLength => usage.Length;
+
+    public CommandHandler Handler { get; }
+
+    public CommandTraits Traits { get; }
+
+    public CommandCondition Condition { get; }
+
+    public uint RecommendedTimeoutSeconds { get; }
+
+    /// <summary>CDB usage data of SPC-5, 6.35.3: operation code, service action, and a one for each bit that is looked at.</summary>
+    public ReadOnlySpan<byte> Usage => usage;
+
+    /// <summary>Byte and highest bit of the first field that must be zero and is not; false where the CDB is in order.</summary>
+    public bool TryFindReservedBit(ReadOnlySpan<byte> cdb, out int fieldByte, out int fieldBit)
+    {
+        for (var i = 1; i < allowed.Length; i++)
+        {
+            var wrong = cdb[i] & ~allowed[i];
+            if (wrong == 0)
+                continue;
+            fieldByte = i;
+            fieldBit = int.Log2(wrong);
+            return true;
+        }
+
+        fieldByte = 0;
+        fieldBit = 0;
+        return false;
+    }
+}

@@ -1,0 +1,124 @@
+using System.Diagnostics.CodeAnalysis;
+
+namespace CowScsi.Scsi;
+
+/// <summary>
+/// The commands that one kind of logical unit has. Each row of <see cref="Rows"/> is the only statement of its command; a row that does
+/// not apply to the kind is neither carried out nor reported.
+/// </summary>
+internal sealed class CommandTable
+{
+    /// <summary>Recommended command timeout unless the row has its own: what initiators use for block devices.</summary>
+    public const uint TimeoutSeconds = 30;
+
+    /// <summary>Recommended timeout of commands that wait for everything unwritten, or work through a whole medium.</summary>
+    public const uint LongTimeoutSeconds = 120;
+
+    private const CommandTraits Read = CommandTraits.Medium;
+    private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
+    private const int ServiceActions = 32;
+
+    /// <remarks>
+    /// GROUP NUMBER, RDPROTECT, WRPROTECT and VRPROTECT are not in the masks: grouping and protection information are not supported.
+    /// Nor is NACA: there is no ACA.
+    /// </remarks>
+    private static readonly CommandEntry[] Rows =
+    [
+        new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady, CommandTraits.Medium),
+        new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, CommandTraits.IgnoresUnitAttention),
+        new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
+        new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
+        new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, CommandTraits.IgnoresUnitAttention),
+        new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute),
+        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute),
+        new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
+            condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds),
+        new("START STOP UNIT", "1B 01 00 00 F5 00", MediumCommands.StartStopUnit,
+            condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds),
+        new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow, condition: CommandCondition.Removable),
+        new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10, Read),
+        new("READ(10)", "28 18 FF FF FF FF 00 FF FF 00", TransferCommands.Read, Read),
+        new("WRITE(10)", "2A 18 FF FF FF FF 00 FF FF 00", TransferCommands.Write, Write),
+        new("VERIFY(10)", "2F 16 FF FF FF FF 00 FF FF 00", VerifyCommand.Execute, Read),
+        new("SYNCHRONIZE CACHE(10)", "35 06 FF FF FF FF 00 FF FF 00", MediumCommands.SynchronizeCache, Read,
+            timeoutSeconds: LongTimeoutSeconds),
+        new("READ DEFECT DATA(10)", "37 00 1F 00 00 00 00 FF FF 00", CapacityCommands.ReadDefectData10, Read),
+        new("WRITE SAME(10)", "41 08 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
+            condition: CommandCondition.Thin, timeoutSeconds: LongTimeoutSeconds),
+        new("WRITE SAME(10)", "41 00 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
+            condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
+        new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
+        new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute),
+        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute),
+        new("READ(16)", "88 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
+        new("WRITE(16)", "8A 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
+        new("VERIFY(16)", "8F 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
+        new("SYNCHRONIZE CACHE(16)", "91 06 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", MediumCommands.SynchronizeCache, Read,
+            timeoutSeconds: LongTimeoutSeconds),
+        new("WRITE SAME(16)", "93 09 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
+            condition: CommandCondition.Thin, timeoutSeconds: LongTimeoutSeconds),
+        new("WRITE SAME(16)", "93 01 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
+            condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
+        new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16, Read,
+            serviceAction: 0x10),
+        new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
+            serviceAction: 0x12, condition: CommandCondition.Thin),
+        new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, CommandTraits.IgnoresUnitAttention),
+        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, serviceAction: 0x0C),
+        new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
+            PrimaryCommands.ReportTaskManagementFunctions, serviceAction: 0x0D),
+        new("READ(12)", "A8 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
+        new("WRITE(12)", "AA 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
+        new("VERIFY(12)", "AF 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
+        new("READ DEFECT DATA(12)", "B7 1F 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadDefectData12, Read),
+    ];
+
+    private static readonly CommandTable[] Tables = [new(false, false), new(true, false), new(false, true), new(true, true)];
+
+    private readonly CommandEntry?[] byOpcode = new CommandEntry?[256];
+    private readonly CommandEntry?[]?[] byServiceAction = new CommandEntry?[]?[256];
+    private readonly CommandEntry[] entries;
+
+    private CommandTable(bool isThin, bool isRemovable)
+    {
+        var holds = (isThin ? CommandCondition.Thin : CommandCondition.NotThin) |
+            (isRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable);
+        var chosen = new List<CommandEntry>();
+        foreach (var entry in Rows)
+        {
+            if ((entry.Condition & ~holds) != 0)
+                continue;
+            chosen.Add(entry);
+            Add(entry);
+        }
+
+        entries = [.. chosen];
+    }
+
+    /// <summary>Every command of this kind of logical unit, ascending by operation code.</summary>
+    public ReadOnlySpan<CommandEntry> Entries => entries;
+
+    /// <summary>The table for a kind of logical unit.</summary>
+    public static CommandTable For(bool isThin, bool isRemovable) => Tables[(isThin ? 1 : 0) + (isRemovable ? 2 : 0)];
+
+    /// <summary>Whether an operation code is one of those that a service action tells apart.</summary>
+    public bool HasServiceActions(byte opcode) => byServiceAction[opcode] is not null;
+
+    /// <summary>The row for an operation code and, where it has them, a service action.</summary>
+    public bool TryFind(byte opcode, int serviceAction, [NotNullWhen(true)] out CommandEntry? entry)
+    {
+        entry = byOpcode[opcode] ??
+            (byServiceAction[opcode] is { } actions && serviceAction < ServiceActions ? actions[serviceAction] : null);
+        return entry is not null;
+    }
+
+    private void Add(CommandEntry entry)
+    {
+        ref var place = ref byOpcode[entry.Opcode];
+        if (entry.HasServiceAction)
+            place = ref (byServiceAction[entry.Opcode] ??= new CommandEntry?[ServiceActions])[entry.ServiceAction];
+        if (place is not null)
+            throw new InvalidOperationException($"{entry.Name} is in the command table twice.");
+        place = entry;
+    }
+}

@@ -1,0 +1,94 @@
+using System.Runtime.CompilerServices;
+using CowScsi.Layers;
+
+namespace CowScsi.Scsi;
+
+/// <summary>SYNCHRONIZE CACHE, START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL.</summary>
+internal static class MediumCommands
+{
+    private const byte StartBit = 0x01;
+    private const byte LoadEjectBit = 0x02;
+    private const byte NoFlushBit = 0x04;
+    private const byte PowerConditionMask = 0xF0;
+    private const byte PreventBit = 0x01;
+
+    /// <summary>
+    /// SYNCHRONIZE CACHE of 10 and 16 bytes (SBC-4, 5.36 and 5.37). A flush covers the whole device, so the range is only checked;
+    /// status always waits for the flush, which IMMED permits but does not require to be left out.
+    /// </summary>
+    public static ValueTask SynchronizeCache(ItlNexus itl, ScsiCommand command)
+    {
+        var device = itl.Unit.Device;
+        var geometry = device.Geometry;
+        var range = BlockRange.Decode(command.Cdb, geometry.LogicalBlockBytes);
+        if (!range.IsOn(geometry))
+        {
+            command.FailOutOfRange(range.Lba);
+            return default;
+        }
+
+        return Flush(device, geometry, command);
+    }
+
+    /// <summary>
+    /// START STOP UNIT (SBC-4, 5.31). A virtual disk has no spindle: stopping makes everything durable, and it stays ready. Power
+    /// conditions other than START_VALID are taken and change nothing. LOEJ ejects and loads a removable medium.
+    /// </summary>
+    public static ValueTask StartStopUnit(ItlNexus itl, ScsiCommand command)
+    {
+        var unit = itl.Unit;
+        var action = command.Cdb[4];
+        if ((action & PowerConditionMask) != 0)
+            return default;
+
+        var starts = (action & StartBit) != 0;
+        if ((action & LoadEjectBit) != 0)
+        {
+            if (starts)
+            {
+                unit.LoadMedium(itl);
+                return default;
+            }
+
+            if (unit.IsRemovalPrevented)
+            {
+                command.Fail(SenseCodes.MediumRemovalPrevented);
+                return default;
+            }
+
+            return EjectAsync(itl, command);
+        }
+
+        return starts || (action & NoFlushBit) != 0 || !unit.IsMediumPresent
+            ? default
+            : Flush(unit.Device, unit.Device.Geometry, command);
+    }
+
+    /// <summary>PREVENT ALLOW MEDIUM REMOVAL (SBC-4, 5.15): each I_T nexus holds the medium for itself.</summary>
+    public static ValueTask PreventAllow(ItlNexus itl, ScsiCommand command)
+    {
+        itl.Unit.SetPreventsRemoval(itl, (command.Cdb[4] & PreventBit) != 0);
+        return default;
+    }
+
+    private static ValueTask Flush(BlockDevice device, BlockGeometry geometry, ScsiCommand command)
+    {
+        var pending = device.FlushAsync();
+        if (!pending.IsCompletedSuccessfully)
+            return TransferCommands.FinishAsync(pending, command, geometry);
+        TransferCommands.Finish(pending.Result, command, geometry);
+        return default;
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private static async ValueTask EjectAsync(ItlNexus itl, ScsiCommand command)
+    {
+        var unit = itl.Unit;
+        var geometry = unit.Device.Geometry;
+        var flushed = await unit.Device.FlushAsync();
+        if (!flushed.IsSuccess)
+            command.Fail(flushed, geometry.LogicalBlockBytes);
+        else if (!unit.TryEjectMedium())
+            command.Fail(SenseCodes.MediumRemovalPrevented);
+    }
+}

@@ -1,0 +1,49 @@
+namespace CowScsi.Scsi;
+
+/// <summary>
+/// An I_T nexus: one initiator port talking to one target port. The transport creates it at login and removes it at logout or
+/// connection loss.
+/// </summary>
+public sealed class Nexus
+{
+    /// <summary>By LUN; replaced as a whole when the LUN map changes, under the target's lock, and read without it.</summary>
+    private volatile ItlNexus?[] units = [];
+
+    internal Nexus(ScsiTarget target, string initiatorPortName)
+    {
+        Target = target;
+        InitiatorPortName = initiatorPortName;
+    }
+
+    public ScsiTarget Target { get; }
+
+    /// <summary>The initiator port's SCSI name (for iSCSI: InitiatorName,i,0xISID).</summary>
+    public string InitiatorPortName { get; }
+
+    internal ReadOnlySpan<ItlNexus?> Units => units;
+
+    internal ItlNexus? Find(int lun)
+    {
+        var all = units;
+        return (uint)lun < (uint)all.Length ? all[lun] : null;
+    }
+
+    internal void Set(int lun, ItlNexus? itl)
+    {
+        var old = units;
+        var copy = new ItlNexus?[Math.Max(old.Length, lun + 1)];
+        old.CopyTo(copy, 0);
+        copy[lun] = itl;
+        units = copy;
+    }
+
+    /// <summary>
+    /// The change of the LUN inventory has been told to this nexus: no logical unit tells it again (SAM-5, 5.14; LUICLR in the Extended
+    /// INQUIRY page).
+    /// </summary>
+    internal void ClearReportedLunsChange()
+    {
+        foreach (var itl in units)
+            itl?.Attentions.Clear(UnitAttention.ReportedLunsDataHasChanged);
+    }
+}

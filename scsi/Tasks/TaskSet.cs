@@ -1,0 +1,233 @@
+namespace CowScsi.Scsi;
+
+/// <summary>What became of a task that asked to enter a task set.</summary>
+internal enum Admission : byte
+{
+    Enabled = 1,
+    Dormant = 2,
+    Full = 3,
+
+    /// <summary>The logical unit takes no further command.</summary>
+    Closed = 4,
+
+    /// <summary>The I_T nexus, or its way to this logical unit, is gone.</summary>
+    Detached = 5,
+}
+
+/// <summary>
+/// The task set of a logical unit (SAM-5, 8): every task from arrival to end, oldest first, one set for all I_T nexuses (TST is 000b).
+/// </summary>
+/// <remarks>
+/// <para>Simple tasks run at once and beside each other (QUEUE ALGORITHM MODIFIER 1h), unless an older ordered or head-of-queue task has
+/// not ended; an ordered task waits for every older one; a head-of-queue task runs at once and holds up what is dormant.</para>
+/// <para>A block request that is under way cannot be called back, so an aborted task ends when its request does, and the task management
+/// function waits for that. Aborted dormant tasks are woken only to end.</para>
+/// <para>All state is owned by one lock; it is held for list operations only and never while a request or a continuation runs: what is
+    /// completed under it resumes on another thread.</para>
+/// </remarks>
+internal sealed class TaskSet(int tasksMax)
+{
+    private readonly Lock gate = new();
+    private ScsiTask? oldest;
+    private ScsiTask? newest;
+    private int count;
+    private int dormantCount;
+    private int restrictingCount;
+    private bool isClosed;
+    private TaskCompletionSource? drained;
+
+    public int Count
+    {
+        get
+        {
+            lock (gate)
+                return count;
+        }
+    }
+
+    /// <summary>Takes a task in. For a dormant one, <paramref name="enabled"/> completes when it may run.</summary>
+    public Admission Enter(ItlNexus itl, ScsiTask task, out ValueTask enabled)
+    {
+        enabled = default;
+        lock (gate)
+        {
+            task.AssertIdle();
+            if (itl.IsDetached)
+                return Admission.Detached;
+            if (isClosed)
+                return Admission.Closed;
+            if (count >= tasksMax)
+                return Admission.Full;
+
+            task.Itl = itl;
+            task.IsAbortRequested = false;
+            var mayRun = task.Command.Attribute switch
+            {
+                TaskAttribute.HeadOfQueue => true,
+                TaskAttribute.Ordered => count == 0,
+                _ => restrictingCount == 0,
+            };
+            Append(task);
+            if (mayRun)
+            {
+                task.State = TaskState.Enabled;
+                return Admission.Enabled;
+            }
+
+            task.State = TaskState.Dormant;
+            dormantCount++;
+            enabled = task.PrepareWait();
+            return Admission.Dormant;
+        }
+    }
+
+    /// <summary>Ends a task: marks its command where it was aborted, wakes what it held up and the functions that wait for it.</summary>
+    public void Leave(ScsiTask task)
+    {
+        lock (gate)
+        {
+            Remove(task);
+            if (task.IsAbortRequested)
+                task.Command.IsAborted = true;
+            task.Itl = null;
+            task.State = TaskState.Idle;
+            for (var node = task.Waits; node is not null; node = node.Next)
+                node.Wait.OnTaskEnded();
+            task.Waits = null;
+            if (dormantCount > 0)
+                EnableWhatMayRun();
+            if (count == 0)
+                drained?.TrySetResult();
+        }
+    }
+
+    /// <summary>
+    /// Aborts the tasks of a nexus, or of all where <paramref name="itl"/> is null, and where given only the one with this tag.
+    /// </summary>
+    /// <param name="affected">Called under the lock with the I_T_L nexus of each task; may be null.</param>
+    /// <returns>The number of tasks, and what completes once they have ended.</returns>
+    public (int Count, Task Ended) Abort(ItlNexus? itl, ulong? tag, Action<ItlNexus>? affected = null)
+    {
+        var wait = new AbortWait();
+        lock (gate)
+        {
+            for (var task = oldest; task is not null; task = task.Newer)
+            {
+                if ((itl is not null && task.Itl != itl) || (tag is { } wanted && task.Command.Tag != wanted))
+                    continue;
+                task.IsAbortRequested = true;
+                task.Waits = new AbortWaitNode(wait, task.Waits);
+                wait.Add();
+                affected?.Invoke(task.Itl!);
+                if (task.State == TaskState.Dormant)
+                    Enable(task);
+            }
+
+            return wait.Remaining == 0 ? (0, Task.CompletedTask) : (wait.Remaining, wait.Task);
+        }
+    }
+
+    /// <summary>Whether a nexus has a task here, and where given one with this tag.</summary>
+    public bool Contains(ItlNexus itl, ulong? tag)
+    {
+        lock (gate)
+        {
+            for (var task = oldest; task is not null; task = task.Newer)
+            {
+                if (task.Itl == itl && (tag is not { } wanted || task.Command.Tag == wanted))
+                    return true;
+            }
+
+            return false;
+        }
+    }
+
+    /// <summary>Lets no further task of this I_T_L nexus in.</summary>
+    public void Detach(ItlNexus itl)
+    {
+        lock (gate)
+            itl.IsDetached = true;
+    }
+
+    /// <summary>Lets no further task in; completes when the last one has ended.</summary>
+    public Task CloseAsync()
+    {
+        lock (gate)
+        {
+            isClosed = true;
+            if (count == 0)
+                return Task.CompletedTask;
+            drained ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return drained.Task;
+        }
+    }
+
+    private void EnableWhatMayRun()
+    {
+        var isRestricted = false;
+        var isFirst = true;
+        for (var task = oldest; task is not null; task = task.Newer)
+        {
+            if (task.State == TaskState.Dormant)
+            {
+                if (task.IsSimple ? isRestricted : !isFirst)
+                    return;
+                Enable(task);
+            }
+
+            // A head-of-queue task was put in front of all that was there, so it is met before everything it holds up.
+            isRestricted |= !task.IsSimple;
+            isFirst = false;
+        }
+    }
+
+    private void Enable(ScsiTask task)
+    {
+        task.State = TaskState.Enabled;
+        dormantCount--;
+        task.SignalEnabled();
+    }
+
+    private void Append(ScsiTask task)
+    {
+        count++;
+        if (!task.IsSimple)
+            restrictingCount++;
+        if (task.Command.Attribute == TaskAttribute.HeadOfQueue)
+        {
+            task.Older = null;
+            task.Newer = oldest;
+            if (oldest is null)
+                newest = task;
+            else
+                oldest.Older = task;
+            oldest = task;
+            return;
+        }
+
+        task.Newer = null;
+        task.Older = newest;
+        if (newest is null)
+            oldest = task;
+        else
+            newest.Newer = task;
+        newest = task;
+    }
+
+    private void Remove(ScsiTask task)
+    {
+        if (task.Older is null)
+            oldest = task.Newer;
+        else
+            task.Older.Newer = task.Newer;
+        if (task.Newer is null)
+            newest = task.Older;
+        else
+            task.Newer.Older = task.Older;
+        task.Older = null;
+        task.Newer = null;
+        count--;
+        if (!task.IsSimple)
+            restrictingCount--;
+    }
+}
