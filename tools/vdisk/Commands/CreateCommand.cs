@@ -43,8 +43,7 @@ internal static class CreateCommand
     {
         if (file is null)
             return null;
-        var detected = ImageProbe.Detect(file);
-        // The store keeps an absolute path: it is opened later, and by a server that runs elsewhere.
-        return new BaseDocument(Path.GetFullPath(file), format ?? CodecNames.Of(detected));
+        var reference = ImageProbe.Refer(file, format);
+        return new BaseDocument(reference.Path, CodecNames.Of(reference.Format));
     }
 }

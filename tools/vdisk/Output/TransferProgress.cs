@@ -42,7 +42,7 @@ internal static class TransferProgress
         return await console.Progress().AutoClear(true).HideCompleted(true).Columns([.. columns]).StartAsync(async context =>
         {
             var bar = context.AddTask(Markup.Escape(title));
-            var running = work();
+            var running = Task.Run(work);
             while (!running.IsCompleted)
             {
                 Update(bar, size(), position());

@@ -13,6 +13,10 @@ internal readonly record struct Portal(string Host, int Port)
 
     public static readonly Portal Default = new("127.0.0.1", DefaultPort);
 
+    /// <summary>As it is written, IPv6 literals in brackets.</summary>
+    public override string ToString() =>
+        Host.Contains(':') ? string.Create(CultureInfo.InvariantCulture, $"[{Host}]:{Port}") : string.Create(CultureInfo.InvariantCulture, $"{Host}:{Port}");
+
     /// <summary>Reads HOST:PORT or HOST. Port 0 takes any that is free.</summary>
     public static bool TryParse(string text, out Portal portal, [NotNullWhen(false)] out string? error)
     {

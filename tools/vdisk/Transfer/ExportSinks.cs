@@ -17,7 +17,7 @@ internal static class ExportSinks
         if (Directory.Exists(path))
             throw CommandException.Failed($"'{path}' is a directory");
         // What exists and is no regular file (a device, a pipe) is written in place, front to back; renaming would replace it.
-        if (File.Exists(path) && (File.GetAttributes(path) & FileAttributes.Device) != 0)
+        if (NativeCalls.TryGetKind(path, out var isRegular, out _) && !isRegular)
             return new StreamSink(new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite, bufferSize: 0));
         return new SparseFileSink(path);
     }

@@ -1,9 +1,9 @@
-using CowScsi.Engine;
 using CowScsi.Layers;
+using CowScsi.Vdisk.Documents;
 
 namespace CowScsi.Vdisk.Transfer;
 
-/// <summary>Tells the format of an image by its first bytes.</summary>
+/// <summary>Tells the format of an image by its first bytes, where the user does not.</summary>
 internal static class ImageProbe
 {
     /// <summary>docs/interop/qcow2.txt: "QFI" and 0xFB.</summary>
@@ -11,13 +11,20 @@ internal static class ImageProbe
 
     public static bool IsQcow2(ReadOnlySpan<byte> start) => start.StartsWith(Qcow2Magic);
 
-    /// <summary>The format of a file that exists and can be read; a command's error else.</summary>
-    public static BaseImageFormat Detect(string path)
+    /// <param name="path">A file that has to exist.</param>
+    /// <param name="format">What the user says it is, or null.</param>
+    public static BaseImageReference Refer(string path, string? format)
     {
+        RequireFile(path);
+        // The path is kept absolute: the store opens it later, and a server may run elsewhere.
+        return new BaseImageReference(Path.GetFullPath(path), format is null ? BaseImages.Detect(path) : CodecNames.ToBaseFormat(format));
+    }
+
+    public static void RequireFile(string path)
+    {
+        if (Directory.Exists(path))
+            throw CommandException.Usage($"'{path}' is a directory, not an image");
         if (!File.Exists(path))
-            throw new CommandException(ExitCode.NotFound, Directory.Exists(path) ? $"'{path}' is a directory" : $"there is no file '{path}'");
-        using var file = LinuxFile.OpenRead(path);
-        Span<byte> start = stackalloc byte[Qcow2Magic.Length];
-        return file.Read(start, 0) == FileOutcome.Success && IsQcow2(start) ? BaseImageFormat.Qcow2 : BaseImageFormat.Raw;
+            throw new CommandException(ExitCode.NotFound, $"there is no file '{path}'");
     }
 }
