@@ -23,6 +23,8 @@ internal static unsafe partial class FileProbe
     private const int S_IFREG = 0x8000;
     private const int S_IFBLK = 0x6000;
 
+    private const int O_RDONLY = 0;
+    private const int O_CLOEXEC = 0x80000;
     private const int SEEK_DATA = 3;
     private const int SEEK_HOLE = 4;
     private const int ENXIO = 6;
@@ -53,6 +55,15 @@ internal static unsafe partial class FileProbe
             MemoryMarshal.Read<ulong>(status[StatxInodeOffset..]));
     }
 
+    /// <summary>A descriptor for <see cref="RunAt"/>, without the advisory lock that .NET's own opening takes.</summary>
+    internal static SafeFileHandle OpenForRuns(string path)
+    {
+        var descriptor = Open(path, O_RDONLY | O_CLOEXEC);
+        return descriptor >= 0
+            ? new SafeFileHandle(descriptor, ownsHandle: true)
+            : throw new StoreException(StoreError.Io, $"cannot open '{path}': {new Win32Exception(Marshal.GetLastPInvokeError()).Message}");
+    }
+
     /// <summary>
     /// The state of a file at an offset and where it ends, at most <paramref name="endBytes"/>. A file system that cannot tell holes
     /// answers that all is data, and so does a failure: the read that follows reports it.
@@ -67,6 +78,9 @@ internal static unsafe partial class FileProbe
         var hole = LSeek(file, offsetBytes, SEEK_HOLE);
         return (false, hole <= offsetBytes ? endBytes : Math.Min(hole, endBytes));
     }
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags);
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Statx(int directory, string path, int flags, uint mask, byte* status);

@@ -19,12 +19,7 @@ internal sealed class RawBaseImage : BaseImage
             SizeBytes = file.SeekEnd();
             if (SizeBytes > BaseImages.SizeBytesMax)
                 throw new StoreException(StoreError.Invalid, $"'{path}' has {SizeBytes} bytes, more than the 64 TiB a disk can have");
-            holes = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        }
-        catch (Exception cause) when (cause is IOException or UnauthorizedAccessException)
-        {
-            file.Dispose();
-            throw new StoreException(StoreError.Io, $"cannot open '{path}': {cause.Message}", cause);
+            holes = FileProbe.OpenForRuns(path);
         }
         catch (StoreException)
         {
