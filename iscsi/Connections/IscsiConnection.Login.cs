@@ -1,7 +1,6 @@
 using System.Text;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Pdu;
-using CowScsi.Iscsi.Sockets;
 
 namespace CowScsi.Iscsi.Connections;
 
