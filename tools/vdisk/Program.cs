@@ -50,7 +50,7 @@ internal static class Program
         {
             if (arguments.Length == 0)
             {
-                line.Parse(["--help"]).Invoke(new InvocationConfiguration { Output = environment.Error });
+                line.Parse(["--help"]).Invoke(new InvocationConfiguration { Output = environment.Error, EnableDefaultExceptionHandler = false });
                 return (int)ExitCode.Usage;
             }
 
@@ -70,18 +70,14 @@ internal static class Program
     private static string FirstError(ParseResult parsed)
     {
         var command = parsed.CommandResult.Command;
-        // Of a wrong command's two errors the one that names it is the better.
-        var message = parsed.Errors[^1].Message;
         if (command.Subcommands.Count == 0)
-            return $"{parsed.Errors[0].Message}{SeeHelp(parsed)}";
-        if (parsed.UnmatchedTokens.Count > 0)
-        {
-            var word = parsed.UnmatchedTokens[0];
-            var near = Suggestion.Nearest(word, command.Subcommands.Where(known => !known.Hidden).Select(known => known.Name));
-            message = $"there is no command '{DiskAddress.Printable(word)}'" + (near is null ? "" : $"; did you mean '{near}'?");
-        }
-
-        return message + (message.EndsWith('?') ? "" : SeeHelp(parsed));
+            return parsed.Errors[0].Message + SeeHelp(parsed);
+        var verbs = command.Subcommands.Where(known => !known.Hidden).Select(known => known.Name).ToList();
+        if (parsed.UnmatchedTokens.Count == 0)
+            return $"a command is needed: {string.Join(", ", verbs)}{SeeHelp(parsed)}";
+        var word = parsed.UnmatchedTokens[0];
+        var near = Suggestion.Nearest(word, verbs);
+        return $"there is no command '{DiskAddress.Printable(word)}'" + (near is null ? SeeHelp(parsed) : $"; did you mean '{near}'?");
     }
 
     private static string SeeHelp(ParseResult parsed)

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using CowScsi.Vdisk.Documents;
-using CowScsi.Vdisk.Text;
 
 namespace CowScsi.Vdisk.Commands;
 

@@ -9,7 +9,7 @@ internal static class CompletionCommand
 
     public static Command Build(CommandLine line)
     {
-        var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish" };
+        var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish", HelpName = "SHELL" };
         shell.AcceptOnlyFromAmong(Shells);
         var command = new Command("completion", "Print a shell's completion script, for example: source <(vdisk completion bash)") { shell };
         return line.WithAction(command, invocation =>

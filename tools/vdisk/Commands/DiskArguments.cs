@@ -4,7 +4,10 @@ using CowScsi.Vdisk.Text;
 
 namespace CowScsi.Vdisk.Commands;
 
-/// <summary>Arguments that name disks and snapshots or give sizes, with their checks and completions.</summary>
+/// <summary>
+/// Arguments that name disks and snapshots or give sizes, with their checks and completions. Each has a help name: the parser's help
+/// would else list what could be completed, and open the store for it.
+/// </summary>
 internal static class DiskArguments
 {
     public static Argument<string> NewDisk(string name = "NAME") => new(name)
@@ -17,6 +20,7 @@ internal static class DiskArguments
     {
         var argument = new Argument<string>("NAME")
         {
+            HelpName = "NAME",
             Description = description,
             CustomParser = static result => ParseAddress(result, wantsSnapshot: false)?.Disk,
         };
@@ -29,6 +33,7 @@ internal static class DiskArguments
     {
         var argument = new Argument<DiskAddress>("NAME@SNAP")
         {
+            HelpName = "NAME@SNAP",
             Description = description,
             CustomParser = static result => ParseAddress(result, wantsSnapshot: true) ?? default,
         };
@@ -41,6 +46,7 @@ internal static class DiskArguments
     {
         var argument = new Argument<DiskAddress>(name)
         {
+            HelpName = name,
             Description = description,
             CustomParser = static result => ParseAddress(result, wantsSnapshot: null) ?? default,
         };

@@ -18,6 +18,7 @@ internal static class ServeCommand
     {
         var names = new Argument<string[]>("NAME")
         {
+            HelpName = "NAME",
             Description = "Disks to serve [default: all, and those that are made meanwhile]",
             Arity = ArgumentArity.ZeroOrMore,
         };

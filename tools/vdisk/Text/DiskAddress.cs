@@ -36,8 +36,10 @@ internal readonly record struct DiskAddress(string Disk, string? Snapshot)
             return $"the name of a {kind} cannot be empty";
         if (name.Length > NameCharsMax)
             return $"the name of a {kind} has at most {NameCharsMax} characters";
-        if (name[0] is '.' or '-')
-            return $"'{Printable(name)}' is not a name for a {kind}: it cannot start with '{name[0]}'";
+        if (name[0] == '-')
+            return $"there is no option '{Printable(name)}', and the name of a {kind} cannot start with '-'";
+        if (name[0] == '.')
+            return $"'{Printable(name)}' is not a name for a {kind}: it cannot start with '.'";
         foreach (var c in name)
         {
             if (!char.IsAsciiLetterOrDigit(c) && c is not ('.' or '_' or '-'))
