@@ -1,0 +1,99 @@
+using System.CommandLine;
+using CowScsi.Engine;
+using CowScsi.Vdisk.Documents;
+using CowScsi.Vdisk.Passphrases;
+using CowScsi.Vdisk.Serving;
+using CowScsi.Vdisk.Text;
+
+namespace CowScsi.Vdisk.Commands;
+
+/// <summary>`vdisk serve`: opens disks and lets initiators reach them until it is told to stop.</summary>
+internal static class ServeCommand
+{
+    /// <summary>The bounds of <see cref="StoreOptions.MapMemoryBytes"/>.</summary>
+    private const long MapMemoryBytesMin = 16L << 20;
+    private const long MapMemoryBytesMax = 64L << 30;
+
+    public static Command Build(CommandLine line)
+    {
+        var names = new Argument<string[]>("NAME")
+        {
+            HelpName = "NAME",
+            Description = "Disks to serve [default: all, and those that are made meanwhile]",
+            Arity = ArgumentArity.ZeroOrMore,
+        };
+        names.CompletionSources.Add(context => NameCompletions.Disks(line, context));
+        names.Validators.Add(static result =>
+        {
+            foreach (var token in result.Tokens)
+            {
+                if (DiskAddress.ExplainName("disk", token.Value) is { } problem)
+                    result.AddError(problem);
+            }
+        });
+        var portals = new Option<Portal[]>("--portal")
+        {
+            Description = $"Address to listen on; may be given several times [default: {Portal.Default}]",
+            HelpName = "HOST:PORT",
+            CustomParser = ParsePortals,
+        };
+        var mapMemory = DiskArguments.SizeOption("--map-memory", "Memory for the block map [default: 256MiB]");
+        mapMemory.Validators.Add(static result =>
+        {
+            if (result.Errors.Any() || result.GetValueOrDefault<long?>() is not { } bytes)
+                return;
+            if (bytes is < MapMemoryBytesMin or > MapMemoryBytesMax)
+                result.AddError("--map-memory is 16 MiB to 64 GiB");
+        });
+        var passphrases = new PassphraseOptions();
+        var command = new Command("serve", "Serve disks over iSCSI until Ctrl-C or SIGTERM") { names, portals, mapMemory };
+        passphrases.AddTo(command);
+        return line.WithAction(command, async invocation =>
+        {
+            var request = new ServeRequest(
+                invocation.StoreDirectory,
+                [.. invocation.Get(names).Distinct(StringComparer.Ordinal)],
+                invocation.Get(portals) is { Length: > 0 } given ? given : [Portal.Default],
+                invocation.Get(mapMemory) ?? StoreOptions.Default.MapMemoryBytes);
+            await using var server = await VdiskServer.StartAsync(
+                request,
+                disk => passphrases.GetAsync(invocation.Arguments, invocation.Environment, disk, isNew: false),
+                invocation.Environment.Complain,
+                invocation.Stop);
+            Announce(invocation, server);
+            await Task.Delay(Timeout.Infinite, invocation.Stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return ExitCode.Done;
+        });
+    }
+
+    private static void Announce(Invocation invocation, VdiskServer server)
+    {
+        var served = server.Served;
+        if (served.Count == 0)
+            invocation.Environment.Complain("there is no disk yet; what is made meanwhile will be served");
+        var width = served.Select(disk => disk.Name.Length).DefaultIfEmpty().Max();
+        foreach (var (name, sizeBytes, url) in served)
+        {
+            if (invocation.IsJson)
+                invocation.PrintJson(new ServedAnswer(name, sizeBytes, url), DocumentContext.Default.ServedAnswer);
+            else
+                invocation.Print($"{name.PadRight(width)}  {ByteSize.Format(sizeBytes),8}  {url}");
+        }
+
+        invocation.Environment.Out.Flush();
+    }
+
+    private static Portal[] ParsePortals(System.CommandLine.Parsing.ArgumentResult result)
+    {
+        List<Portal> portals = [];
+        foreach (var token in result.Tokens)
+        {
+            if (Portal.TryParse(token.Value, out var portal, out var error))
+                portals.Add(portal);
+            else
+                result.AddError(error);
+        }
+
+        return [.. portals.Distinct()];
+    }
+}

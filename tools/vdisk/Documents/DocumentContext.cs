@@ -1,0 +1,30 @@
+using System.Text.Json.Serialization;
+
+namespace CowScsi.Vdisk.Documents;
+
+/// <summary>Readers and writers of the documents, made at compile time: a command that prints JSON starts as fast as any other.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    WriteIndented = false,
+    DefaultIgnoreCondition = JsonIgnoreCondition.Never)]
+[JsonSerializable(typeof(StoreAnswer))]
+[JsonSerializable(typeof(DiskAnswer))]
+[JsonSerializable(typeof(DisksAnswer))]
+[JsonSerializable(typeof(SnapshotAnswer))]
+[JsonSerializable(typeof(SnapshotsAnswer))]
+[JsonSerializable(typeof(DeletedAnswer))]
+[JsonSerializable(typeof(ExportAnswer))]
+[JsonSerializable(typeof(CheckAnswer))]
+[JsonSerializable(typeof(TreeAnswer))]
+[JsonSerializable(typeof(ServedAnswer))]
+[JsonSerializable(typeof(ErrorAnswer))]
+[JsonSerializable(typeof(CheckLine))]
+[JsonSerializable(typeof(DiffLine))]
+[JsonSerializable(typeof(DiffRunDocument))]
+[JsonSerializable(typeof(DiskRequest))]
+[JsonSerializable(typeof(ResizeRequest))]
+[JsonSerializable(typeof(SnapshotRequest))]
+[JsonSerializable(typeof(CloneRequest))]
+internal sealed partial class DocumentContext : JsonSerializerContext
+{
+}

@@ -1,0 +1,120 @@
+using CowScsi.Vdisk.Documents;
+using CowScsi.Vdisk.Text;
+using Spectre.Console;
+using Cell = Spectre.Console.Text;
+
+namespace CowScsi.Vdisk.Output;
+
+/// <summary>Tables and trees for people.</summary>
+internal static class Tables
+{
+    /// <summary>Wide enough that nothing is ever cut or wrapped where a script reads the table.</summary>
+    private const int UnboundedWidth = 4096;
+
+    public static void PrintDisks(CliEnvironment environment, IReadOnlyList<DiskDocument> disks)
+    {
+        var isServed = disks.Any(disk => disk.Url is not null);
+        var table = New("NAME", "SIZE>", "WRITTEN>", "STORED>", "COMPRESSION", "ENCRYPTION", "SNAPSHOTS>", "ORIGIN");
+        if (isServed)
+            table.AddColumn(new TableColumn("SERVED AS") { NoWrap = true });
+        foreach (var disk in disks)
+        {
+            List<string> cells =
+            [
+                disk.Name, ByteSize.Format(disk.SizeBytes), ByteSize.Format(disk.WrittenBytes), ByteSize.Format(disk.StoredBytes),
+                disk.Compression, disk.Encryption, $"{disk.Snapshots.Count}", disk.Origin ?? disk.Base?.Path ?? "-",
+            ];
+            if (isServed)
+                cells.Add(disk.Url ?? "-");
+            table.AddRow(cells.Select(cell => new Cell(cell)));
+        }
+
+        Write(environment, table, disks.Count == 0 ? "no disks" : null);
+    }
+
+    public static void PrintSnapshots(CliEnvironment environment, IReadOnlyList<SnapshotDocument> snapshots)
+    {
+        var table = New("NAME", "CREATED", "SIZE>", "STORED>", "CLONES");
+        foreach (var snapshot in snapshots)
+        {
+            string[] cells =
+            [
+                $"{snapshot.Disk}@{snapshot.Name}", DiskText.Time(snapshot.Created), ByteSize.Format(snapshot.SizeBytes),
+                ByteSize.Format(snapshot.StoredBytes), snapshot.Clones.Count == 0 ? "-" : string.Join(", ", snapshot.Clones),
+            ];
+            table.AddRow(cells.Select(cell => new Cell(cell)));
+        }
+
+        Write(environment, table, snapshots.Count == 0 ? "no snapshots" : null);
+    }
+
+    public static void PrintTree(CliEnvironment environment, IReadOnlyList<TreeDiskDocument> disks)
+    {
+        if (disks.Count == 0)
+        {
+            environment.Out.WriteLine("no disks");
+            return;
+        }
+
+        var console = Console(environment);
+        foreach (var disk in disks)
+        {
+            var tree = new Tree(new Cell(Label(disk)));
+            Hang(tree, disk);
+            console.Write(tree);
+        }
+    }
+
+    private static void Hang(IHasTreeNodes parent, TreeDiskDocument disk)
+    {
+        foreach (var snapshot in disk.Snapshots)
+        {
+            var node = parent.AddNode(new Cell($"@{snapshot.Name}  {ByteSize.Format(snapshot.StoredBytes)} stored"));
+            foreach (var clone in snapshot.Clones)
+                Hang(node.AddNode(new Cell(Label(clone))), clone);
+        }
+    }
+
+    private static string Label(TreeDiskDocument disk) =>
+        $"{disk.Name}  {ByteSize.Format(disk.SizeBytes)}, {ByteSize.Format(disk.StoredBytes)} stored";
+
+    /// <summary>A table without frames; a title that ends in '>' is a column of figures, aligned to the right.</summary>
+    private static Table New(params ReadOnlySpan<string> titles)
+    {
+        var table = new Table { Border = TableBorder.None, Expand = false };
+        foreach (var title in titles)
+        {
+            var isFigure = title.EndsWith('>');
+            table.AddColumn(new TableColumn(new Cell(title.TrimEnd('>')))
+            {
+                Alignment = isFigure ? Justify.Right : Justify.Left,
+                NoWrap = true,
+                Padding = new Padding(0, 0, 2, 0),
+            });
+        }
+
+        return table;
+    }
+
+    private static void Write(CliEnvironment environment, Table table, string? instead)
+    {
+        if (instead is null)
+            Console(environment).Write(table);
+        else
+            environment.Out.WriteLine(instead);
+    }
+
+    private static IAnsiConsole Console(CliEnvironment environment)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(environment.Out),
+            Ansi = AnsiSupport.No,
+            ColorSystem = ColorSystemSupport.NoColors,
+            Interactive = InteractionSupport.No,
+        });
+        console.Profile.Width = UnboundedWidth;
+        console.Profile.Capabilities.Unicode = true;
+        return console;
+    }
+}

@@ -1,0 +1,26 @@
+using System.Runtime.CompilerServices;
+using CowScsi.Engine;
+using CowScsi.Layers;
+using CowScsi.Vdisk.Control;
+using CowScsi.Vdisk.Serving;
+
+namespace CowScsi.Vdisk.Sessions;
+
+/// <summary>Opens a store for one command: through its running server where there is one, else itself.</summary>
+internal static class StoreSessions
+{
+    public static async ValueTask<IStoreSession> OpenAsync(string directory, StoreOptions options, CancellationToken cancellation)
+    {
+        // The types of sockets and HTTP are loaded only where there is somebody to talk to: most commands are over in less time.
+        if (File.Exists(Path.Combine(directory, ControlSocket.FileName)) && await TryConnectAsync(directory, cancellation) is { } remote)
+            return remote;
+        return new LocalSession(DiskStore.Open(directory, options), NothingServed.Instance);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static async ValueTask<IStoreSession?> TryConnectAsync(string directory, CancellationToken cancellation)
+    {
+        var socket = await ControlSocket.TryConnectAsync(directory, cancellation);
+        return socket is null ? null : new RemoteSession(directory, socket);
+    }
+}
