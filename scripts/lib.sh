@@ -24,7 +24,7 @@ export BOLD DIM RED GREEN PLAIN
 
 # fail MESSAGE: one line on stderr, exit 1.
 fail() {
-    printf '%s%s: %s%s\n' "$RED" "$(basename "$0")" "$1" "$PLAIN" >&2
+    printf '%s%s: %s%s\n' "$RED" "${0##*/}" "$1" "$PLAIN" >&2
     exit 1
 }
 
