@@ -8,7 +8,7 @@ namespace CowScsi.Engine;
 /// One open file with positioned I/O that continues short transfers, retries interrupted calls and fails where a transfer makes no
 /// progress. Outcomes of reads and writes are values; opening throws <see cref="StoreException"/> with the path in its message.
 /// </summary>
-public sealed unsafe class LinuxFile : IDisposable
+public sealed unsafe class LinuxFile : StoreFile
 {
     /// <summary>Pieces per vectored call: the kernel's IOV_MAX is 1024; more are taken in further calls.</summary>
     public const int VectorsMax = 256;
@@ -22,12 +22,11 @@ public sealed unsafe class LinuxFile : IDisposable
         Path = path;
     }
 
-    public string Path { get; }
+    public override string Path { get; }
 
-    /// <summary>The reason of the last failed call, for messages.</summary>
-    public string LastError => new Win32Exception(Volatile.Read(ref lastErrno)).Message;
+    public override string LastError => new Win32Exception(Volatile.Read(ref lastErrno)).Message;
 
-    public long LengthBytes => RandomAccess.GetLength(handle);
+    public override long LengthBytes => RandomAccess.GetLength(handle);
 
     /// <summary>Size of a file or of a block device.</summary>
     public long SeekEnd()
@@ -72,7 +71,7 @@ public sealed unsafe class LinuxFile : IDisposable
     /// <summary>Tells the kernel that reads will be scattered: no readahead.</summary>
     public void AdviseRandom() => _ = Libc.PosixFAdvise(handle, 0, 0, Libc.POSIX_FADV_RANDOM);
 
-    public FileOutcome Read(Span<byte> destination, long offsetBytes)
+    public override FileOutcome Read(Span<byte> destination, long offsetBytes)
     {
         fixed (byte* start = destination)
         {
@@ -92,8 +91,7 @@ public sealed unsafe class LinuxFile : IDisposable
         return FileOutcome.Success;
     }
 
-    /// <summary>Reads only what the page cache holds: <see cref="FileOutcome.WouldWait"/> where that is not all of it.</summary>
-    public FileOutcome ReadNow(Span<byte> destination, long offsetBytes)
+    public override FileOutcome ReadNow(Span<byte> destination, long offsetBytes)
     {
         fixed (byte* start = destination)
         {
@@ -102,11 +100,7 @@ public sealed unsafe class LinuxFile : IDisposable
         }
     }
 
-    /// <summary>
-    /// Vectored read into memory that does not move. <paramref name="vectors"/> points to <paramref name="vectorCount"/> iovec structures
-    /// (address, length) that cover <paramref name="lengthBytes"/>; they are consumed (changed) by short reads.
-    /// </summary>
-    public FileOutcome ReadVectors(void* vectors, int vectorCount, long lengthBytes, long offsetBytes, bool mayWait)
+    public override FileOutcome ReadVectors(void* vectors, int vectorCount, long lengthBytes, long offsetBytes, bool mayWait)
     {
         if (!mayWait)
             return ReadVectorsNow(vectors, vectorCount, lengthBytes, offsetBytes);
@@ -143,7 +137,7 @@ public sealed unsafe class LinuxFile : IDisposable
         return FileOutcome.Success;
     }
 
-    public FileOutcome Write(ReadOnlySpan<byte> source, long offsetBytes)
+    public override FileOutcome Write(ReadOnlySpan<byte> source, long offsetBytes)
     {
         fixed (byte* start = source)
         {
@@ -170,8 +164,7 @@ public sealed unsafe class LinuxFile : IDisposable
         return FileOutcome.Success;
     }
 
-    /// <summary>fdatasync: contents and length are durable on success. A failure is final: the kernel may have dropped the pages.</summary>
-    public FileOutcome Flush()
+    public override FileOutcome Flush()
     {
         while (Libc.FDataSync(handle) != 0)
         {
@@ -182,8 +175,7 @@ public sealed unsafe class LinuxFile : IDisposable
         return FileOutcome.Success;
     }
 
-    /// <summary>Reserves file-system space for a range, so that writing it cannot run out of space.</summary>
-    public FileOutcome Allocate(long offsetBytes, long lengthBytes)
+    public override FileOutcome Allocate(long offsetBytes, long lengthBytes)
     {
         while (Libc.FAllocate(handle, 0, offsetBytes, lengthBytes) != 0)
         {
@@ -194,7 +186,7 @@ public sealed unsafe class LinuxFile : IDisposable
         return FileOutcome.Success;
     }
 
-    public FileOutcome SetLength(long lengthBytes)
+    public override FileOutcome SetLength(long lengthBytes)
     {
         while (Libc.FTruncate(handle, lengthBytes) != 0)
         {
@@ -205,7 +197,7 @@ public sealed unsafe class LinuxFile : IDisposable
         return FileOutcome.Success;
     }
 
-    public void Dispose() => handle.Dispose();
+    public override void Dispose() => handle.Dispose();
 
     private static LinuxFile Open(string path, int flags, string verb)
     {

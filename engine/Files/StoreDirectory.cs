@@ -1,0 +1,34 @@
+namespace CowScsi.Engine;
+
+/// <summary>
+/// The directory that is a store: names of files (with at most one folder before them), and the durability of those names. Failures are
+/// <see cref="StoreException"/> with the path in the message.
+/// </summary>
+public abstract class StoreDirectory
+{
+    public abstract string Path { get; }
+
+    /// <summary>Space an unprivileged writer could still take, in bytes.</summary>
+    public abstract long FreeBytes { get; }
+
+    public abstract bool Exists(string name);
+
+    public abstract StoreFile Open(string name, bool writable);
+
+    /// <summary>Creates a file that must not exist.</summary>
+    public abstract StoreFile Create(string name);
+
+    /// <summary>Removes a file; one that is not there is no error.</summary>
+    public abstract void Delete(string name);
+
+    /// <summary>Replaces <paramref name="to"/> by <paramref name="from"/> in one step.</summary>
+    public abstract void Rename(string from, string to);
+
+    /// <summary>Names of the files in a folder of the store ("" for the store itself), without the folder.</summary>
+    public abstract IReadOnlyList<string> List(string folder);
+
+    public abstract void CreateFolder(string folder);
+
+    /// <summary>Makes the names in a folder ("" for the store itself) durable.</summary>
+    public abstract void Sync(string folder);
+}

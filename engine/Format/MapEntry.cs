@@ -1,0 +1,96 @@
+using System.Runtime.InteropServices;
+
+namespace CowScsi.Engine;
+
+/// <summary>What a block's map entry says. Bits 0-1 of <see cref="MapEntry.Flags"/>.</summary>
+public enum EntryKind : byte
+{
+    /// <summary>Not written in this layer's line: what lies beneath (base image or zeros) shows.</summary>
+    None = 0,
+
+    /// <summary>Stored in an extent.</summary>
+    Data = 1,
+
+    /// <summary>Reads as zeros.</summary>
+    Zero = 2,
+}
+
+/// <summary>Bits of <see cref="MapEntry.Flags"/> and of an extent descriptor that tell how the bytes are stored.</summary>
+[Flags]
+public enum ExtentEncoding : byte
+{
+    Raw = 0,
+
+    /// <summary>The extent is one LZ4 block.</summary>
+    Lz4 = 1 << 2,
+
+    /// <summary>The stored bytes are AES-256-XTS data units.</summary>
+    Xts = 1 << 4,
+}
+
+/// <summary>
+/// One block's place: 24 bytes, one of sixteen in a map page. docs/format.md, "Map page".
+/// <code>
+///  0  u64 ExtentId      unique in the life of the store; order of ids is order of effect
+///  8  u32 Segment       segment that holds the record (of a Zero entry as well)
+/// 12  u32 OffsetBytes   of the block's stored bytes where stored raw; of the extent's where it is compressed
+/// 16  u32 Checksum      CRC-32C of those bytes
+/// 20  u16 StoredBytes   length of those bytes (4096 where stored raw)
+/// 22  u8  Place         bits 0-3 index of the block in its extent, bits 4-7 number of the extent's blocks minus one
+/// 23  u8  Flags         bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 zero, 7 inherited
+/// </code>
+/// </summary>
+[StructLayout(LayoutKind.Sequential, Size = SizeBytes)]
+public struct MapEntry
+{
+    public const int SizeBytes = 24;
+
+    private const byte KindMask = 0x03;
+    private const byte EncodingMask = 0x3C;
+    private const byte InheritedFlag = 0x80;
+
+    public ulong ExtentId;
+    public uint Segment;
+    public uint OffsetBytes;
+    public uint Checksum;
+    public ushort StoredBytes;
+    public byte Place;
+    public byte Flags;
+
+    public readonly EntryKind Kind => (EntryKind)(Flags & KindMask);
+
+    public readonly ExtentEncoding Encoding => (ExtentEncoding)(Flags & EncodingMask);
+
+    /// <summary>True where the entry was copied from an ancestor layer when this page came to be.</summary>
+    public readonly bool IsInherited => (Flags & InheritedFlag) != 0;
+
+    public readonly bool IsCompressed => (Encoding & ExtentEncoding.Lz4) != 0;
+
+    public readonly int IndexInExtent => Place & 0x0F;
+
+    public readonly int ExtentBlocks => (Place >> 4) + 1;
+
+    /// <summary>The block's share of its extent's stored bytes, for space accounting.</summary>
+    public readonly int StoredShareBytes => Kind != EntryKind.Data ? 0 : IsCompressed ? StoredBytes / ExtentBlocks : StoredBytes;
+
+    public static MapEntry Data(ulong extentId, LogPosition place, uint checksum, int storedBytes, int index, int blocks, ExtentEncoding encoding) => new()
+    {
+        ExtentId = extentId,
+        Segment = place.Segment,
+        OffsetBytes = place.OffsetBytes,
+        Checksum = checksum,
+        StoredBytes = checked((ushort)storedBytes),
+        Place = (byte)(index | ((blocks - 1) << 4)),
+        Flags = (byte)((byte)EntryKind.Data | (byte)encoding),
+    };
+
+    public static MapEntry Zero(ulong extentId, LogPosition place) => new()
+    {
+        ExtentId = extentId,
+        Segment = place.Segment,
+        OffsetBytes = place.OffsetBytes,
+        Flags = (byte)EntryKind.Zero,
+    };
+
+    public void MarkInherited() => Flags |= InheritedFlag;
+}

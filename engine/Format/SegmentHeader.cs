@@ -1,0 +1,79 @@
+using System.Buffers.Binary;
+
+namespace CowScsi.Engine;
+
+/// <summary>
+/// The first 4096 bytes of each file <c>segments/NNNNNNNN.seg</c> (its number in eight hexadecimal digits). Written and made durable,
+/// name included, before any batch goes into the file. docs/format.md, "Segment".
+/// <code>
+///  0  u8[8]  magic "CowSegmt"
+///  8  u32    format version, 1
+/// 12  u32    CRC-32C of bytes 0-11 and 16-4095
+/// 16  u8[16] store id
+/// 32  u32    segment number, from 1
+/// 36  u32    segment size in bytes: no batch ends behind it
+/// 40-4095    0
+/// </code>
+/// Valid if and only if: (G1) magic; (G2) CRC; (G3) version is 1; (G4) store id is the superblock's; (G5) number is the one in the
+/// file's name; (G6) size is a multiple of 4096 from 1 MiB to 1 GiB.
+/// </summary>
+internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint SegmentBytes)
+{
+    public const int SizeBytes = 4096;
+
+    private const int CrcOffset = 12;
+
+    private static ReadOnlySpan<byte> Magic => "CowSegmt"u8;
+
+    public void Write(Span<byte> header)
+    {
+        header = header[..SizeBytes];
+        header.Clear();
+        Magic.CopyTo(header);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], StoreFormat.Version);
+        StoreId.TryWriteBytes(header[16..], bigEndian: true, out _);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[32..], Number);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[36..], SegmentBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[CrcOffset..], ComputeCrc(header));
+    }
+
+    public static bool TryRead(ReadOnlySpan<byte> header, Guid storeId, uint number, out SegmentHeader segment, out string fault)
+    {
+        segment = default;
+        fault = "";
+        if (header.Length < SizeBytes || !header.StartsWith(Magic))
+            fault = "G1: magic is not \"CowSegmt\"";
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(header[CrcOffset..]) != ComputeCrc(header[..SizeBytes]))
+            fault = "G2: checksum does not match";
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) != StoreFormat.Version)
+            fault = $"G3: format version is {BinaryPrimitives.ReadUInt32LittleEndian(header[8..])}";
+        else if (new Guid(header.Slice(16, 16), bigEndian: true) != storeId)
+            fault = "G4: it belongs to another store";
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(header[32..]) != number)
+            fault = $"G5: it says it is segment {BinaryPrimitives.ReadUInt32LittleEndian(header[32..])}";
+        if (fault.Length > 0)
+            return false;
+
+        var size = BinaryPrimitives.ReadUInt32LittleEndian(header[36..]);
+        if (size is < StoreFormat.SegmentBytesMin or > StoreFormat.SegmentBytesMax || size % StoreFormat.SectorBytes != 0)
+        {
+            fault = $"G6: segment size is {size}";
+            return false;
+        }
+
+        segment = new SegmentHeader(storeId, number, size);
+        return true;
+    }
+
+    public static string FileName(uint number) => $"segments/{number:x8}.seg";
+
+    /// <summary>The number in a segment's file name; 0 where the name is not one.</summary>
+    public static uint ParseFileName(string name) =>
+        name.Length == 12 && name.EndsWith(".seg", StringComparison.Ordinal) &&
+        uint.TryParse(name.AsSpan(0, 8), System.Globalization.NumberStyles.AllowHexSpecifier, provider: null, out var number)
+            ? number
+            : 0;
+
+    private static uint ComputeCrc(ReadOnlySpan<byte> header) =>
+        Crc32C.Compute(header[(CrcOffset + 4)..], Crc32C.Compute(header[..CrcOffset]));
+}

@@ -1,0 +1,246 @@
+namespace CowScsi.Engine;
+
+/// <summary>One batch that was found in its place.</summary>
+internal readonly record struct BatchPlace(LogPosition Position, int LengthBytes, ulong Sequence);
+
+/// <summary>The chain of batches from a place to the log's end.</summary>
+/// <param name="Batches">In order.</param>
+/// <param name="End">Where the last of them ends.</param>
+/// <param name="NextSequence">Sequence behind the last.</param>
+/// <param name="TornAt">What ended the chain where that was not the end of all that was written, for the operator; or null.</param>
+/// <param name="Missing">Segments whose place in the chain is known from their successor and whose files are not there.</param>
+internal sealed record LogChain(List<BatchPlace> Batches, LogPosition End, ulong NextSequence, string? TornAt, List<uint> Missing);
+
+/// <summary>Reads the log from its files: finds the chain of batches, and hands out their descriptors and payloads.</summary>
+internal sealed class LogReader(SegmentTable segments, uint storeTag)
+{
+    private readonly byte[] headerBlock = new byte[BatchHeader.BlockBytes];
+    private readonly byte[] batchBytes = new byte[BatchHeader.BatchBytesMax];
+
+    /// <summary>
+    /// Follows the chain from <paramref name="start"/>. Where it breaks off, what lies behind is searched for proof that the missing batch
+    /// had been durable; with proof the store is refused, without it the rest is the torn tail of a crash.
+    /// </summary>
+    /// <param name="start">Where the chain begins.</param>
+    /// <param name="skipMissing">
+    /// Go on behind segments whose files are gone (a rebuild: segments without live data were removed). The caller checks that they may be.
+    /// </param>
+    public LogChain Follow(LogStart start, bool skipMissing)
+    {
+        var batches = new List<BatchPlace>();
+        var missing = new List<uint>();
+        var end = start.PreviousEnd;
+        var sequence = start.NextSequence;
+        ulong durable = 0;
+        while (true)
+        {
+            if (TryReadHeader(end, sequence, end, out var header, out var fault) ||
+                TryReadHeader(FirstBatchBehind(end.Segment), sequence, end, out header, out _))
+            {
+                batches.Add(new BatchPlace(header.Position, (int)header.LengthBytes, header.Sequence));
+                durable = Math.Max(durable, header.DurableSequence);
+                end = header.End;
+                sequence++;
+                continue;
+            }
+
+            if (skipMissing && TrySkipMissing(end, sequence, missing, out var behind))
+            {
+                end = behind.PreviousEnd;
+                sequence = behind.NextSequence;
+                continue;
+            }
+
+            var proof = FindProof(end, sequence);
+            if (proof is not null)
+            {
+                throw new StoreException(StoreError.Corrupt,
+                    $"{Describe(end)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
+            }
+
+            return TakeIntactTail(batches, start, durable, missing, end, sequence, fault);
+        }
+    }
+
+    /// <summary>Reads a whole batch; the span stays valid until the next call.</summary>
+    public ReadOnlySpan<byte> ReadBatch(BatchPlace place)
+    {
+        var bytes = batchBytes.AsSpan(0, place.LengthBytes);
+        ReadOrThrow(place.Position, bytes);
+        return bytes;
+    }
+
+    /// <summary>The descriptors of a batch's header block, which was valid when the chain was followed.</summary>
+    public static ReadOnlySpan<byte> DescriptorsOf(ReadOnlySpan<byte> block) =>
+        block.Slice(BatchHeader.SizeBytes, System.Buffers.Binary.BinaryPrimitives.ReadUInt16LittleEndian(block[50..]));
+
+    /// <summary>Reads only the header block of a batch.</summary>
+    public ReadOnlySpan<byte> ReadHeaderBlock(BatchPlace place)
+    {
+        ReadOrThrow(place.Position, headerBlock);
+        return headerBlock;
+    }
+
+    /// <summary>The first payload of a batch that does not match its checksum, described; or null.</summary>
+    public static string? FindDamage(ReadOnlySpan<byte> batch)
+    {
+        var rest = DescriptorsOf(batch);
+        var number = 0;
+        while (rest.Length > 0)
+        {
+            if (!Descriptor.TryRead(rest, batch.Length, out var descriptor, out var fault))
+                return $"record {number}: {fault}";
+            if (!PayloadMatches(descriptor, batch))
+                return $"record {number}: its payload does not match its checksum";
+            rest = rest[descriptor.SizeBytes..];
+            number++;
+        }
+
+        return null;
+    }
+
+    public static bool PayloadMatches(Descriptor descriptor, ReadOnlySpan<byte> batch)
+    {
+        var payload = batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes);
+        if (descriptor.ChecksumCount == 1)
+            return Crc32C.Compute(payload) == descriptor.Checksum(0);
+        for (var i = 0; i < descriptor.ChecksumCount; i++)
+        {
+            if (Crc32C.Compute(payload.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes)) != descriptor.Checksum(i))
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>
+    /// Batches that nothing proves to have been durable count only whole: the chain is cut before the first that is not.
+    /// </summary>
+    private LogChain TakeIntactTail(List<BatchPlace> batches, LogStart start, ulong durable, List<uint> missing, LogPosition end, ulong sequence, string fault)
+    {
+        for (var i = 0; i < batches.Count; i++)
+        {
+            if (batches[i].Sequence <= durable)
+                continue;
+            if (FindDamage(ReadBatch(batches[i])) is not { } damage)
+                continue;
+            end = i == 0 ? start.PreviousEnd : batches[i - 1].Position with { OffsetBytes = batches[i - 1].Position.OffsetBytes + (uint)batches[i - 1].LengthBytes };
+            sequence = batches[i].Sequence;
+            fault = damage;
+            batches.RemoveRange(i, batches.Count - i);
+            return new LogChain(batches, end, sequence, $"{Describe(end)}: batch {sequence} was not completely written ({fault})", missing);
+        }
+
+        // The file goes on with zeros where room was made ahead: an ordinary end.
+        var torn = end.Segment != 0 && HoldsBatchAt(end) ? $"{Describe(end)}: batch {sequence} was not completely written ({fault})" : null;
+        return new LogChain(batches, end, sequence, torn, missing);
+    }
+
+    private bool TrySkipMissing(LogPosition end, ulong sequence, List<uint> missing, out LogStart behind)
+    {
+        behind = default;
+        var place = FirstBatchBehind(end.Segment);
+        if (segments.Find(place.Segment) is not { } segment || !TryRead(segment, place.OffsetBytes, headerBlock) ||
+            !BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out var header, out _))
+            return false;
+        var before = header.PreviousEnd.Segment;
+        if (header.Sequence <= sequence || before <= end.Segment || segments.Find(before) is not null)
+            return false;
+        missing.Add(before);
+        behind = new LogStart(header.Sequence, header.PreviousEnd, 0, ContinueInSegment: false, 0);
+        return true;
+    }
+
+    private bool HoldsBatchAt(LogPosition place) =>
+        segments.Find(place.Segment) is { } segment && TryRead(segment, place.OffsetBytes, headerBlock) && headerBlock.AsSpan().ContainsAnyExcept((byte)0);
+
+    private bool TryReadHeader(LogPosition place, ulong sequence, LogPosition previousEnd, out BatchHeader header, out string fault)
+    {
+        header = default;
+        fault = "the log ends here";
+        if (place.Segment == 0 || segments.Find(place.Segment) is not { } segment || !TryRead(segment, place.OffsetBytes, headerBlock))
+            return false;
+        if (!BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out header, out fault))
+            return false;
+        if (header.Sequence != sequence)
+            fault = $"B5: sequence is {header.Sequence}";
+        else if (header.PreviousEnd != previousEnd)
+            fault = $"B7: it follows {header.PreviousEnd}";
+        else if (FindDescriptorFault(header) is { } broken)
+            fault = broken;
+        else
+            return true;
+        return false;
+    }
+
+    private string? FindDescriptorFault(BatchHeader header)
+    {
+        var rest = headerBlock.AsSpan(BatchHeader.SizeBytes, header.DescriptorBytes);
+        var count = 0;
+        while (rest.Length > 0)
+        {
+            if (!Descriptor.TryRead(rest, (int)header.LengthBytes, out var descriptor, out var fault))
+                return $"B6: record {count}: {fault}";
+            rest = rest[descriptor.SizeBytes..];
+            count++;
+        }
+
+        return count == header.DescriptorCount ? null : $"B6: {count} records instead of {header.DescriptorCount}";
+    }
+
+    /// <summary>Any intact batch further on that says that <paramref name="sequence"/> had been durable.</summary>
+    private string? FindProof(LogPosition end, ulong sequence)
+    {
+        foreach (var segment in segments.ToList())
+        {
+            if (segment.Number < end.Segment)
+                continue;
+            var from = segment.Number == end.Segment ? end.OffsetBytes : SegmentHeader.SizeBytes;
+            for (long at = from; at < segment.SegmentBytes; at += StoreFormat.SectorBytes)
+            {
+                if (!TryRead(segment, at, headerBlock))
+                    break;
+                var place = new LogPosition(segment.Number, (uint)at);
+                if (BatchHeader.HasMagic(headerBlock) &&
+                    BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out var header, out _) &&
+                    header.Sequence > sequence && header.DurableSequence >= sequence)
+                    return $"batch {header.Sequence} at {Describe(place)}";
+            }
+        }
+
+        return null;
+    }
+
+    private LogPosition FirstBatchBehind(uint segment)
+    {
+        foreach (var candidate in segments.ToList())
+        {
+            if (candidate.Number > segment)
+                return new LogPosition(candidate.Number, SegmentHeader.SizeBytes);
+        }
+
+        return default;
+    }
+
+    /// <summary>False where the file ends before the range does; any other failure refuses the store.</summary>
+    private bool TryRead(Segment segment, long offset, Span<byte> destination)
+    {
+        if (offset + destination.Length > segment.SegmentBytes)
+            return false;
+        var file = segments.FileOf(segment);
+        return file.Read(destination, offset) switch
+        {
+            FileOutcome.Success => true,
+            FileOutcome.EndOfFile => false,
+            _ => throw new StoreException(StoreError.Io, $"cannot read '{file.Path}' at {offset}: {file.LastError}"),
+        };
+    }
+
+    private void ReadOrThrow(LogPosition place, Span<byte> destination)
+    {
+        if (segments.Find(place.Segment) is not { } segment || !TryRead(segment, place.OffsetBytes, destination))
+            throw new StoreException(StoreError.Corrupt, $"{Describe(place)}: the file ends inside a batch; restore it from a copy");
+    }
+
+    private string Describe(LogPosition place) => $"'{Path.Combine(segments.Directory.Path, SegmentHeader.FileName(place.Segment))}' at offset {place.OffsetBytes}";
+}

@@ -1,0 +1,271 @@
+namespace CowScsi.Engine;
+
+/// <summary>The writer thread: the only one that touches segment files for writing.</summary>
+internal sealed partial class SegmentLog
+{
+    /// <summary>What was appended and not flushed goes to disk after this long without other work.</summary>
+    private const int IdleWriteMilliseconds = 1000;
+
+    private readonly Thread writer;
+    private readonly List<Segment> unflushed = [];
+    private ulong writtenSequence;
+
+    private enum Work : byte
+    {
+        None,
+        Write,
+        Flush,
+        Room,
+        Stop,
+    }
+
+    private void WriterLoop()
+    {
+        writtenSequence = durableSequence;
+        while (true)
+        {
+            var work = NextWork(out var batch);
+            if (work == Work.Stop)
+                return;
+            try
+            {
+                if (work == Work.Write)
+                    Write(batch!);
+                else if (work == Work.Flush)
+                    FlushFiles();
+                else if (work == Work.Room)
+                    MakeRoom();
+            }
+            catch (StoreException fault)
+            {
+                // Opening, creating or listing failed: the log cannot go on, reads can.
+                Fail(fault.Message);
+            }
+        }
+    }
+
+    private Work NextWork(out LogBatch? batch)
+    {
+        lock (gate)
+        {
+            batch = null;
+            while (true)
+            {
+                if (failure is null)
+                {
+                    if (roomWanted)
+                        return Work.Room;
+                    var idle = open is { IsEmpty: false } waiting && Environment.TickCount64 - waiting.OpenedTicks >= IdleWriteMilliseconds;
+                    if (idle && sealedBatches.Count == 0)
+                        flushTarget = Math.Max(flushTarget, open!.Sequence);
+                    if (open is { IsEmpty: false } && flushTarget >= open.Sequence)
+                        Seal();
+                    if (sealedBatches.Count > 0)
+                    {
+                        batch = sealedBatches.Peek();
+                        return Work.Write;
+                    }
+
+                    if (flushTarget > durableSequence)
+                        return Work.Flush;
+                }
+
+                if (stopping)
+                    return Work.Stop;
+                if (!Monitor.Wait(gate, IdleWriteMilliseconds) && failure is null)
+                    flushTarget = Math.Max(flushTarget, writtenSequence);
+            }
+        }
+    }
+
+    private void Write(LogBatch batch)
+    {
+        var spin = default(SpinWait);
+        while (batch.IsBeingFilled)
+            spin.SpinOnce();
+
+        var segment = segments.Find(batch.Position.Segment)!;
+        var file = segments.FileOf(segment);
+        var outcome = file.Write(batch.Complete(durableSequence, storeTag), batch.Position.OffsetBytes);
+        if (outcome != FileOutcome.Success)
+        {
+            Fail($"writing '{file.Path}' failed: {file.LastError}");
+            return;
+        }
+
+        if (unflushed.Count == 0 || unflushed[^1] != segment)
+            unflushed.Add(segment);
+        segment.EndBytes = batch.End.OffsetBytes;
+        writtenSequence = batch.Sequence;
+        lock (gate)
+        {
+            sealedBatches.Dequeue();
+            free.Push(batch);
+            Monitor.PulseAll(gate);
+        }
+    }
+
+    private void FlushFiles()
+    {
+        var target = writtenSequence;
+        for (var i = 0; i < unflushed.Count; i++)
+        {
+            var segment = unflushed[i];
+            var file = segments.FileOf(segment);
+            if (i < unflushed.Count - 1 && file.SetLength(segment.EndBytes) != FileOutcome.Success)
+            {
+                Fail($"cutting '{file.Path}' to its length failed: {file.LastError}");
+                return;
+            }
+
+            if (file.Flush() != FileOutcome.Success)
+            {
+                Fail($"flushing '{file.Path}' failed: {file.LastError}");
+                return;
+            }
+        }
+
+        if (unflushed.Count > 1)
+            unflushed.RemoveRange(0, unflushed.Count - 1);
+        lock (gate)
+        {
+            durableSequence = target;
+            for (var i = waiters.Count - 1; i >= 0; i--)
+            {
+                if (waiters[i].Target > target)
+                    continue;
+                waiters[i].Complete(FileOutcome.Success);
+                waiters.RemoveAt(i);
+            }
+
+            Monitor.PulseAll(gate);
+        }
+    }
+
+    private void MakeRoom()
+    {
+        Segment? current;
+        uint roomEnd;
+        lock (gate)
+        {
+            current = active;
+            roomEnd = activeRoomEnd;
+        }
+
+        var outcome = FileOutcome.Success;
+        Segment? made = null;
+        if (current is not null && roomEnd < current.SegmentBytes)
+        {
+            var step = (uint)Math.Min(RoomStepBytes, current.SegmentBytes - roomEnd);
+            outcome = Allocate(segments.FileOf(current), roomEnd, step);
+            roomEnd += step;
+        }
+        else if (spare is null)
+        {
+            outcome = CreateSegment(out made);
+        }
+
+        lock (gate)
+        {
+            roomWanted = false;
+            roomOutcome = outcome;
+            if (outcome == FileOutcome.Success)
+            {
+                if (made is not null)
+                    spare = made;
+                else if (active == current)
+                    activeRoomEnd = roomEnd;
+            }
+
+            Monitor.PulseAll(gate);
+        }
+    }
+
+    /// <summary>Creates the next segment file: header and name are durable before it is offered.</summary>
+    private FileOutcome CreateSegment(out Segment? made)
+    {
+        made = null;
+        var header = new SegmentHeader(storeId, nextSegment, (uint)options.SegmentBytes);
+        var name = SegmentHeader.FileName(nextSegment);
+        var bytes = new byte[SegmentHeader.SizeBytes];
+        header.Write(bytes);
+        StoreFile file;
+        try
+        {
+            directory.Delete(name); // One that a crash left: nothing in the log refers to it.
+            file = directory.Create(name);
+        }
+        catch (StoreException fault) when (fault.Error == StoreError.OutOfSpace)
+        {
+            return FileOutcome.OutOfSpace;
+        }
+
+        var outcome = Allocate(file, 0, Math.Min(RoomStepBytes, (uint)options.SegmentBytes));
+        if (outcome == FileOutcome.Success)
+            outcome = file.Write(bytes, 0);
+        if (outcome == FileOutcome.Success)
+            outcome = file.Flush();
+        if (outcome != FileOutcome.Success)
+        {
+            var reason = $"preparing '{file.Path}' failed: {file.LastError}";
+            file.Dispose();
+            directory.Delete(name);
+            if (outcome != FileOutcome.OutOfSpace)
+                Fail(reason);
+            return outcome;
+        }
+
+        directory.Sync("segments");
+        var segment = new Segment(nextSegment++, (uint)options.SegmentBytes);
+        segments.Add(segment);
+        segments.Adopt(segment, file);
+        made = segment;
+        return FileOutcome.Success;
+    }
+
+    /// <summary>Gives back the room that was made ahead. After the writer thread ended.</summary>
+    private void Trim()
+    {
+        if (active is not null)
+        {
+            var file = segments.FileOf(active);
+            if (file.SetLength(active.EndBytes) != FileOutcome.Success || file.Flush() != FileOutcome.Success)
+                Fail($"cutting '{file.Path}' to its length failed: {file.LastError}");
+        }
+
+        if (spare is not null)
+        {
+            segments.Remove(spare.Number);
+            directory.Delete(SegmentHeader.FileName(spare.Number));
+            nextSegment = spare.Number;
+            spare = null;
+        }
+    }
+
+    private uint RoomOf(Segment segment) => Math.Min(RoomStepBytes, segment.SegmentBytes);
+
+    private FileOutcome Allocate(StoreFile file, uint offset, uint length)
+    {
+        if (directory.FreeBytes < options.ReservedBytes + length)
+            return FileOutcome.OutOfSpace;
+        var outcome = file.Allocate(offset, length);
+        if (outcome is FileOutcome.Failed)
+            Fail($"reserving space in '{file.Path}' failed: {file.LastError}");
+        return outcome;
+    }
+
+    private void Fail(string reason)
+    {
+        lock (gate)
+        {
+            failure ??= reason;
+            roomWanted = false;
+            foreach (var waiter in waiters)
+                waiter.Complete(FileOutcome.Failed);
+            waiters.Clear();
+            Monitor.PulseAll(gate);
+        }
+
+        options.Notice?.Invoke($"the store takes no more writes: {reason}");
+    }
+}

@@ -1,0 +1,339 @@
+namespace CowScsi.Engine;
+
+/// <summary>Where the log goes on.</summary>
+/// <param name="NextSequence">Sequence of the next batch.</param>
+/// <param name="PreviousEnd">End of the batch before it; segment 0 in a new store.</param>
+/// <param name="NextExtentId">First extent id that was never given out.</param>
+/// <param name="ContinueInSegment">Whether the segment of <paramref name="PreviousEnd"/> takes more batches (a clean end).</param>
+/// <param name="NextSegment">Number for the next new segment.</param>
+internal readonly record struct LogStart(ulong NextSequence, LogPosition PreviousEnd, ulong NextExtentId, bool ContinueInSegment, uint NextSegment);
+
+/// <summary>Room in the log that one append fills and then commits.</summary>
+internal readonly struct LogTicket(LogBatch batch, int descriptorOffset, int descriptorBytes, int payloadOffset, int payloadBytes, ulong extentId)
+{
+    public LogBatch Batch { get; } = batch;
+
+    public int PayloadOffset { get; } = payloadOffset;
+
+    public ulong ExtentId { get; } = extentId;
+
+    /// <summary>Where the payload will lie.</summary>
+    public LogPosition Place { get; } = batch.Position with { OffsetBytes = batch.Position.OffsetBytes + (uint)payloadOffset };
+
+    public Span<byte> Descriptor => Batch.DescriptorAt(descriptorOffset, descriptorBytes);
+
+    public Span<byte> Payload => Batch.Bytes(PayloadOffset, payloadBytes);
+
+    public void Commit() => Batch.EndFill();
+}
+
+/// <summary>
+/// The append side of the log. Appends take room in the open batch under <see cref="gate"/> and fill it outside; one thread writes
+/// sealed batches in order, makes room ahead, and flushes for all who wait with one fdatasync. <see cref="gate"/> guards every field
+/// but those of the writer thread, and is never held over I/O. (The other half of the class is SegmentLog.Writer.cs.)
+/// </summary>
+internal sealed partial class SegmentLog : IDisposable
+{
+    /// <summary>Log buffers: 16 MiB of writes that the guest has been told of and the file does not hold yet.</summary>
+    private const int BatchesMax = 32;
+
+    /// <summary>Sealed batches beyond which new data waits, so that appends that already hold a lock never do.</summary>
+    private const int SealedBatchesMax = 20;
+
+    /// <summary>The file grows in such steps ahead of the appends, so that an accepted append cannot run out of space.</summary>
+    private const int RoomStepBytes = 8 << 20;
+
+    private readonly object gate = new();
+    private readonly SegmentTable segments;
+    private readonly StoreDirectory directory;
+    private readonly Guid storeId;
+    private readonly uint storeTag;
+    private readonly StoreOptions options;
+    private readonly LogBatch?[] batches = new LogBatch?[BatchesMax];
+    private readonly Stack<LogBatch> free = [];
+    private readonly Queue<LogBatch> sealedBatches = [];
+    private readonly List<FlushWaiter> waiters = [];
+    private readonly Stack<FlushWaiter> waiterPool = [];
+    private readonly int guardBytes;
+
+    private LogBatch? open;
+    private Segment? active;
+    private Segment? spare;
+    private uint activeRoomEnd;
+    private LogPosition end;
+    private LogPosition nextPlace;
+    private ulong nextSequence;
+    private ulong nextExtentId;
+    private uint nextSegment;
+    private ulong durableSequence;
+    private ulong flushTarget;
+    private long appendedBytes;
+    private FileOutcome roomOutcome = FileOutcome.Success;
+    private bool roomWanted;
+    private bool stopping;
+    private string? failure;
+
+    public SegmentLog(SegmentTable segments, Guid storeId, uint storeTag, StoreOptions options, LogStart start)
+    {
+        this.segments = segments;
+        directory = segments.Directory;
+        this.storeId = storeId;
+        this.storeTag = storeTag;
+        this.options = options;
+        guardBytes = Math.Min(BatchHeader.BatchBytesMax, options.SegmentBytes / 4);
+        nextSequence = start.NextSequence;
+        durableSequence = start.NextSequence - 1;
+        nextExtentId = start.NextExtentId;
+        nextSegment = start.NextSegment;
+        end = start.PreviousEnd;
+        nextPlace = start.PreviousEnd;
+        if (start.ContinueInSegment)
+        {
+            active = segments.Find(end.Segment);
+            activeRoomEnd = end.OffsetBytes;
+        }
+
+        writer = new Thread(WriterLoop) { IsBackground = true, Name = "log writer" };
+        writer.Start();
+    }
+
+    /// <summary>Bytes appended since the store was opened; drives checkpoints.</summary>
+    public long AppendedBytes => Interlocked.Read(ref appendedBytes);
+
+    /// <summary>Why the log takes nothing any more, or null.</summary>
+    public string? Failure => Volatile.Read(ref failure);
+
+    /// <summary>
+    /// Waits until an append may go ahead without waiting; called before any lock is taken. OutOfSpace and Failed refuse the write.
+    /// </summary>
+    public FileOutcome WaitForRoom()
+    {
+        lock (gate)
+        {
+            while (true)
+            {
+                if (failure is not null)
+                    return FileOutcome.Failed;
+                if (RoomBytes() < guardBytes && spare is null)
+                {
+                    if (!roomWanted && roomOutcome != FileOutcome.Success)
+                    {
+                        RequestRoom();
+                        return roomOutcome;
+                    }
+
+                    RequestRoom();
+                }
+                else if (sealedBatches.Count < SealedBatchesMax)
+                {
+                    return FileOutcome.Success;
+                }
+
+                Monitor.Wait(gate);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Takes room for one record. Data has called <see cref="WaitForRoom"/> before; catalog records may use the last of the room.
+    /// </summary>
+    public FileOutcome Reserve(int descriptorBytes, int payloadBytes, bool takeExtentId, out LogTicket ticket)
+    {
+        lock (gate)
+        {
+            var batch = open;
+            if (batch is null || !batch.HasRoom(descriptorBytes, payloadBytes))
+            {
+                var outcome = OpenBatch(payloadBytes);
+                if (outcome != FileOutcome.Success)
+                {
+                    ticket = default;
+                    return outcome;
+                }
+
+                batch = open!;
+            }
+
+            batch.Reserve(descriptorBytes, payloadBytes, out var descriptorOffset, out var payloadOffset);
+            appendedBytes += payloadBytes + descriptorBytes;
+            ticket = new LogTicket(batch, descriptorOffset, descriptorBytes, payloadOffset, payloadBytes, takeExtentId ? nextExtentId++ : 0);
+            return FileOutcome.Success;
+        }
+    }
+
+    /// <summary>Makes everything appended before the call durable; completes on another thread.</summary>
+    public ValueTask<FileOutcome> FlushAsync()
+    {
+        lock (gate)
+        {
+            if (failure is not null)
+                return new ValueTask<FileOutcome>(FileOutcome.Failed);
+            var target = LastSequence();
+            if (target <= durableSequence)
+                return new ValueTask<FileOutcome>(FileOutcome.Success);
+            flushTarget = Math.Max(flushTarget, target);
+            FlushWaiter waiter;
+            lock (waiterPool)
+                waiter = waiterPool.Count > 0 ? waiterPool.Pop() : new FlushWaiter();
+            waiters.Add(waiter);
+            var task = waiter.Begin(target, waiterPool);
+            Monitor.PulseAll(gate);
+            return task;
+        }
+    }
+
+    /// <summary>The same, waiting.</summary>
+    public FileOutcome Flush()
+    {
+        lock (gate)
+        {
+            var target = LastSequence();
+            flushTarget = Math.Max(flushTarget, target);
+            Monitor.PulseAll(gate);
+            while (durableSequence < target && failure is null)
+                Monitor.Wait(gate);
+            return durableSequence >= target ? FileOutcome.Success : FileOutcome.Failed;
+        }
+    }
+
+    /// <summary>
+    /// Where the next batch will start, with everything appended so far before it: the open batch is sealed. The caller keeps appends
+    /// away meanwhile where it needs an exact cut.
+    /// </summary>
+    public LogStart Cut()
+    {
+        lock (gate)
+        {
+            if (open is { IsEmpty: false })
+                Seal();
+            return new LogStart(nextSequence, end, nextExtentId, ContinueInSegment: true, nextSegment);
+        }
+    }
+
+    /// <summary>Copies bytes that are still in a log buffer.</summary>
+    public bool TryCopyBuffered(LogPosition place, Span<byte> destination)
+    {
+        foreach (var batch in batches)
+        {
+            if (batch is null)
+                return false;
+            if (batch.TryCopy(place, destination))
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Writes and flushes what is there, ends the writer thread and gives back the room made ahead.</summary>
+    public FileOutcome Stop()
+    {
+        Flush();
+        lock (gate)
+        {
+            stopping = true;
+            Monitor.PulseAll(gate);
+        }
+
+        writer.Join();
+        if (failure is null)
+            Trim();
+        return failure is null ? FileOutcome.Success : FileOutcome.Failed;
+    }
+
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            stopping = true;
+            Monitor.PulseAll(gate);
+        }
+
+        writer.Join();
+        foreach (var batch in batches)
+            batch?.Dispose();
+    }
+
+    private ulong LastSequence() => open is { IsEmpty: false } batch ? batch.Sequence : nextSequence - (open is null ? 1UL : 2UL);
+
+    private long RoomBytes() => active is null ? 0 : (long)activeRoomEnd - (open?.End.OffsetBytes ?? nextPlace.OffsetBytes);
+
+    private void RequestRoom()
+    {
+        roomWanted = true;
+        Monitor.PulseAll(gate);
+    }
+
+    private FileOutcome OpenBatch(int payloadBytes)
+    {
+        if (open is not null)
+            Seal();
+        while (true)
+        {
+            if (failure is not null)
+                return FileOutcome.Failed;
+            var room = active is null ? 0 : (long)activeRoomEnd - nextPlace.OffsetBytes;
+            if (room >= BatchHeader.BlockBytes + payloadBytes + StoreFormat.SectorBytes)
+            {
+                if (TakeBuffer() is { } batch)
+                {
+                    batch.Begin(nextPlace, end, nextSequence++, (int)Math.Min(room, BatchHeader.BatchBytesMax));
+                    open = batch;
+                    if (room < RoomStepBytes / 2)
+                        RequestRoom();
+                    return FileOutcome.Success;
+                }
+            }
+            else if (spare is not null)
+            {
+                // The rest of the old segment is too small for a batch; its file is cut to its end when the writer is through with it.
+                active = spare;
+                spare = null;
+                activeRoomEnd = RoomOf(active);
+                nextPlace = new LogPosition(active.Number, SegmentHeader.SizeBytes);
+                RequestRoom();
+                continue;
+            }
+            else if (!roomWanted && roomOutcome != FileOutcome.Success)
+            {
+                RequestRoom();
+                return roomOutcome;
+            }
+            else
+            {
+                RequestRoom();
+            }
+
+            Monitor.Wait(gate);
+        }
+    }
+
+    private void Seal()
+    {
+        var batch = open!;
+        open = null;
+        if (batch.IsEmpty)
+        {
+            nextSequence--;
+            free.Push(batch);
+            return;
+        }
+
+        end = batch.End;
+        nextPlace = end;
+        sealedBatches.Enqueue(batch);
+        Monitor.PulseAll(gate);
+    }
+
+    private LogBatch? TakeBuffer()
+    {
+        if (free.Count > 0)
+            return free.Pop();
+        for (var i = 0; i < batches.Length; i++)
+        {
+            if (batches[i] is null)
+                return batches[i] = new LogBatch();
+        }
+
+        return null;
+    }
+}

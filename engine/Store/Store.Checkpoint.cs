@@ -1,0 +1,249 @@
+namespace CowScsi.Engine;
+
+/// <summary>Checkpoints: the derived state, written so that recovery need not read the whole log.</summary>
+public sealed partial class Store
+{
+    private const int KeeperPollMilliseconds = 250;
+
+    private readonly ManualResetEventSlim keeperStop = new();
+    private readonly AutoResetEvent keeperWake = new(initialState: false);
+    private Thread? keeper;
+    private long checkpointedBytes;
+    private DateTimeOffset checkpointed;
+    private string? checkpointFailure;
+    private bool unchangedSinceClean;
+    private bool catalogChangedSinceImage = true;
+    private readonly HashSet<uint> dying = [];
+
+    /// <summary>Takes a checkpoint now.</summary>
+    public void Checkpoint() => Checkpoint(close: false);
+
+    /// <summary>Closing a store that was opened clean and not changed needs no new checkpoint.</summary>
+    private void CloseClean()
+    {
+        if (!unchangedSinceClean || log!.AppendedBytes != 0)
+        {
+            Checkpoint(close: true);
+            return;
+        }
+
+        lock (checkpointing)
+        {
+            if (log.Stop() == FileOutcome.Success)
+                WriteSuperblock(superblock with { State = StoreState.Clean });
+        }
+    }
+
+    private void Checkpoint(bool close)
+    {
+        lock (checkpointing)
+        {
+            var state = Cut();
+            if (close && log!.Stop() != FileOutcome.Success)
+                throw new StoreException(StoreError.Io, $"the log failed: {log.Failure}");
+            if (!close && log!.Flush() != FileOutcome.Success)
+                throw new StoreException(StoreError.Io, $"the log failed: {log.Failure}");
+
+            var mapCheckpoint = map!.EndCheckpoint();
+            var number = superblock.CheckpointNumber + 1;
+            var bytes = new CheckpointFile
+            {
+                StoreId = Id,
+                Number = number,
+                Start = state.Start,
+                ImageSegment = imageSegment,
+                Map = mapCheckpoint,
+                Catalog = state.Catalog,
+                Segments = state.Segments,
+                Layers = state.Layers,
+            }.ToBytes();
+            WriteFile(CheckpointFile.FileName(number), bytes);
+            var old = superblock.CheckpointNumber;
+            WriteSuperblock(superblock with
+            {
+                State = close ? StoreState.Clean : StoreState.Open,
+                CheckpointNumber = number,
+                CheckpointBytes = (ulong)bytes.Length,
+                CheckpointChecksum = Crc32C.Compute(bytes),
+            });
+            if (old != 0)
+                directory.Delete(CheckpointFile.FileName(old));
+            map.RemoveOthers(mapCheckpoint);
+            RemoveDeadSegments(state);
+        }
+    }
+
+    /// <summary>
+    /// Writes the whole catalog into the log where that is newer than the last image, so that a rebuild needs nothing older and dead
+    /// segments can go. Under the catalog's lock.
+    /// </summary>
+    private void AppendImage()
+    {
+        var at = log!.Cut().PreviousEnd.Segment;
+        if (!catalogChangedSinceImage && at == imageSegment && !HasDying(at))
+            return;
+        dying.Clear();
+        var kept = new List<uint>();
+        foreach (var segment in segments.ToList())
+        {
+            if (segment.Entries == 0 && segment.Number < at)
+                dying.Add(segment.Number);
+            else if (segment.Number <= at)
+                kept.Add(segment.Number);
+        }
+
+        var parts = catalog.ToImage(kept);
+        for (var i = 0; i < parts.Count; i++)
+        {
+            var place = AppendCatalog(DescriptorType.CatalogImage, parts[i]);
+            if (i == 0)
+                imageSegment = place.Segment;
+        }
+
+        catalogChangedSinceImage = false;
+    }
+
+    private bool HasDying(uint at)
+    {
+        foreach (var segment in segments.ToList())
+        {
+            if (segment.Entries == 0 && segment.Number < at)
+                return true;
+        }
+
+        return false;
+    }
+
+    private sealed record CutState(LogStart Start, List<byte[]> Catalog, List<SegmentState> Segments, List<LayerImage> Layers);
+
+    /// <summary>
+    /// The exact cut: with every stripe held, the log's position, the catalog, the counters, the page sets and the index's version all
+    /// belong to one moment. What waits meanwhile waits for memory operations only; the index's files are written afterwards.
+    /// </summary>
+    private CutState Cut()
+    {
+        lock (catalogLock)
+        {
+            AppendImage();
+            Stripes.EnterAll();
+            try
+            {
+                var start = log!.Cut();
+                map!.BeginCheckpoint();
+                checkpointedBytes = log.AppendedBytes;
+                checkpointed = options.Time.GetUtcNow();
+                var segmentStates = new List<SegmentState>();
+                foreach (var segment in segments.ToList())
+                {
+                    if (segment.Number > start.PreviousEnd.Segment)
+                        continue; // Made ahead and still empty.
+                    var end = segment.Number == start.PreviousEnd.Segment ? start.PreviousEnd.OffsetBytes : segment.EndBytes;
+                    segmentStates.Add(new SegmentState(segment.Number, segment.SegmentBytes, end, segment.Entries));
+                }
+
+                var layers = new List<LayerImage>();
+                foreach (var layer in Layers.All)
+                    layers.Add(ImageOf(layer));
+                return new CutState(start, catalog.ToImage([]), segmentStates, layers);
+            }
+            finally
+            {
+                Stripes.ExitAll();
+            }
+        }
+    }
+
+    private static LayerImage ImageOf(LayerState layer)
+    {
+        var chunks = new List<(uint, ulong[])>();
+        foreach (var (chunk, words) in layer.Pages.Chunks)
+        {
+            if (words.AsSpan().ContainsAnyExcept(0UL))
+                chunks.Add((chunk, words.AsSpan().ToArray()));
+        }
+
+        return new LayerImage(layer.Id, layer.StoredBytes, layer.WrittenBlocks, chunks);
+    }
+
+    private void WriteFile(string name, byte[] bytes)
+    {
+        var temporary = name + ".new";
+        directory.Delete(temporary);
+        using (var file = directory.Create(temporary))
+        {
+            if (file.Write(bytes, 0) is not FileOutcome.Success || file.Flush() is not FileOutcome.Success)
+                throw new StoreException(StoreError.Io, $"cannot write '{file.Path}': {file.LastError}");
+        }
+
+        directory.Rename(temporary, name);
+        directory.Sync("");
+    }
+
+    /// <summary>
+    /// Removes the segments that no map entry pointed into when the image was written; the image says that they are not needed. An entry can
+    /// only come from another entry, so a segment without entries never gets one again.
+    /// </summary>
+    private void RemoveDeadSegments(CutState state)
+    {
+        var removed = false;
+        foreach (var segment in state.Segments)
+        {
+            if (segment.Entries != 0 || !dying.Contains(segment.Number) || segment.Number >= imageSegment)
+                continue;
+            segments.Remove(segment.Number);
+            directory.Delete(SegmentHeader.FileName(segment.Number));
+            removed = true;
+        }
+
+        if (removed)
+            directory.Sync(SegmentFolder);
+    }
+
+    private void StartKeeper()
+    {
+        checkpointed = options.Time.GetUtcNow();
+        keeper = new Thread(KeeperLoop) { IsBackground = true, Name = "store keeper" };
+        keeper.Start();
+    }
+
+    private void StopKeeper()
+    {
+        keeperStop.Set();
+        keeperWake.Set();
+        keeper?.Join();
+        keeper = null;
+    }
+
+    /// <summary>The background thread: reclaims what deletes left and takes checkpoints when they are due.</summary>
+    private void KeeperLoop()
+    {
+        while (!keeperStop.IsSet)
+        {
+            keeperWake.WaitOne(KeeperPollMilliseconds);
+            if (keeperStop.IsSet)
+                return;
+            try
+            {
+                var reclaimed = Reclaim();
+                if (reclaimed || IsCheckpointDue())
+                    Checkpoint();
+                checkpointFailure = null;
+            }
+            catch (StoreException failure)
+            {
+                // The log stays the truth without a checkpoint; the next round tries again, the operator hears of it once.
+                if (checkpointFailure != failure.Message)
+                    options.Notice?.Invoke($"checkpoint failed, recovery will take longer: {failure.Message}");
+                checkpointFailure = failure.Message;
+            }
+        }
+    }
+
+    private bool IsCheckpointDue()
+    {
+        if (log!.Failure is not null)
+            return false;
+        var bytes = log.AppendedBytes - checkpointedBytes;
+        return bytes >= options.CheckpointLogBytes || (bytes > 0 && options.Time.GetUtcNow() - checkpointed >= options.CheckpointInterval);
+    }
+}

@@ -1,0 +1,179 @@
+namespace CowScsi.Engine;
+
+/// <summary>
+/// The whole derived state from the segments alone. Order of effect is order of extent ids, so records may be taken as they come: first
+/// the catalog, then each layer's own blocks (the highest id wins), then what each page inherits, from the root layers up.
+/// </summary>
+public sealed partial class Store
+{
+    private LogStart Rebuild()
+    {
+        var reader = new LogReader(segments, StoreTag);
+        var all = segments.ToList();
+        if (all.Count == 0)
+        {
+            map ??= NewMap();
+            imageSegment = 1;
+            return new LogStart(1, default, 1, ContinueInSegment: false, 1);
+        }
+
+        var chain = reader.Follow(FirstStart(all), skipMissing: true);
+        map?.Dispose();
+        map = NewMap();
+        RebuildCatalog(reader, chain);
+        RefuseLostSegments(chain);
+        var nextExtentId = RebuildOwnPages(reader, chain);
+        RebuildInheritance();
+        return CutTail(chain, nextExtentId);
+    }
+
+    /// <summary>Where the oldest segment that is left begins: its first batch names its own sequence and predecessor.</summary>
+    private LogStart FirstStart(List<Segment> all)
+    {
+        var block = new byte[BatchHeader.BlockBytes];
+        foreach (var segment in all)
+        {
+            var place = new LogPosition(segment.Number, SegmentHeader.SizeBytes);
+            var outcome = segments.FileOf(segment).Read(block, place.OffsetBytes);
+            if (outcome == FileOutcome.EndOfFile || !block.AsSpan().ContainsAnyExcept((byte)0))
+                continue; // Made ahead of need.
+            if (BatchHeader.TryRead(block, StoreTag, place, segment.SegmentBytes, out var header, out var fault))
+                return new LogStart(header.Sequence, header.PreviousEnd, 1, ContinueInSegment: false, 0);
+            if (segment == all[^1] && all.Count == 1)
+                break; // A new store whose first batch never became whole.
+            throw new StoreException(StoreError.Corrupt, $"'{segments.FileOf(segment).Path}' at offset {place.OffsetBytes}: batch is not valid ({fault}); restore the file from a copy");
+        }
+
+        return new LogStart(1, default, 1, ContinueInSegment: false, 0);
+    }
+
+    private void RebuildCatalog(LogReader reader, LogChain chain)
+    {
+        var payload = new byte[BatchHeader.BatchBytesMax];
+        Catalog? image = null;
+        uint imageStart = 0;
+        foreach (var place in chain.Batches)
+        {
+            var rest = LogReader.DescriptorsOf(reader.ReadHeaderBlock(place));
+            while (rest.Length > 0)
+            {
+                if (!Descriptor.TryRead(rest, place.LengthBytes, out var descriptor, out var fault))
+                    throw new StoreException(StoreError.Corrupt, $"{place.Position}: {fault}");
+                rest = rest[descriptor.SizeBytes..];
+                if (descriptor.Type is not (DescriptorType.Catalog or DescriptorType.CatalogImage))
+                    continue;
+                var bytes = LogReplay.ReadPayload(this, place, descriptor, payload);
+                var target = catalog;
+                if (descriptor.Type == DescriptorType.CatalogImage)
+                {
+                    if (CatalogChange.IsImageFirst(bytes))
+                    {
+                        image = new Catalog();
+                        imageStart = place.Position.Segment;
+                    }
+
+                    target = image ?? throw new StoreException(StoreError.Corrupt, $"{place.Position}: a catalog image begins in its middle");
+                }
+
+                if (!CatalogChange.TryApply(bytes, target, out fault))
+                    throw new StoreException(StoreError.Corrupt, $"{place.Position}: catalog record is not valid ({fault})");
+                if (descriptor.Type == DescriptorType.CatalogImage && CatalogChange.IsImageLast(bytes))
+                {
+                    catalog.CopyFrom(image!);
+                    imageSegment = imageStart;
+                }
+            }
+        }
+
+        if (imageSegment == 0 && chain.Batches.Count > 0)
+            imageSegment = chain.Batches[0].Position.Segment;
+    }
+
+    /// <summary>A segment may be gone only where the last image no longer counted on it.</summary>
+    private void RefuseLostSegments(LogChain chain)
+    {
+        foreach (var number in catalog.KeptSegments)
+        {
+            if (segments.Find(number) is null)
+                throw Lost(number);
+        }
+
+        foreach (var number in chain.Missing)
+        {
+            if (number >= imageSegment)
+                throw Lost(number);
+        }
+
+        StoreException Lost(uint number) =>
+            new(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(number))}' is missing and holds data; restore it from a copy");
+    }
+
+    private ulong RebuildOwnPages(LogReader reader, LogChain chain)
+    {
+        ulong next = 1;
+        var session = map!.Rent();
+        foreach (var place in chain.Batches)
+        {
+            var rest = LogReader.DescriptorsOf(reader.ReadHeaderBlock(place));
+            while (rest.Length > 0 && Descriptor.TryRead(rest, place.LengthBytes, out var descriptor, out _))
+            {
+                rest = rest[descriptor.SizeBytes..];
+                if (descriptor.Type is not (DescriptorType.Extent or DescriptorType.Zero))
+                    continue;
+                next = Math.Max(next, descriptor.ExtentId + 1);
+                if (!catalog.Contains(descriptor.Layer))
+                    continue; // Of a layer that was deleted since.
+                var layer = Layers.GetOrAdd(descriptor.Layer);
+                var edit = default(PageEdit);
+                if (layer.Pages.Contains(descriptor.Page))
+                    edit.Page = LogReplay.ReadPage(session, layer.Id, descriptor.Page);
+                for (var i = 0; i < descriptor.BlockCount; i++)
+                {
+                    var entry = LogReplay.EntryOf(place.Position, descriptor, i);
+                    if (entry.ExtentId >= edit.Page[descriptor.FirstBlock + i].ExtentId)
+                        edit.Set(this, descriptor.FirstBlock + i, in entry);
+                }
+
+                session.Write(layer.Id, descriptor.Page, in edit.Page);
+                layer.Pages.Add(descriptor.Page);
+                layer.Count(edit.StoredChange, edit.BlocksChange);
+            }
+        }
+
+        map.Return(session);
+        return next;
+    }
+
+    private void RebuildInheritance()
+    {
+        var order = new List<LayerRow>(catalog.Layers);
+        order.Sort(static (a, b) => a.Id.Value.CompareTo(b.Id.Value)); // A parent is older than its children.
+        var session = map!.Rent();
+        foreach (var row in order)
+        {
+            if (row.Parent.IsNone || Layers.Find(row.Id) is not { } layer)
+                continue;
+            var owners = new OwnerMap(catalog.Lineage(row.Parent), Layers, StoreFormat.DiskBytesMax / StoreFormat.PageBytes);
+            foreach (var page in layer.Pages.Pages())
+            {
+                owners.Prepare(page);
+                var owner = owners.OwnerOf(page);
+                if (owner.IsNone)
+                    continue;
+                var edit = default(PageEdit);
+                edit.Page = LogReplay.ReadPage(session, layer.Id, page);
+                var below = LogReplay.ReadPage(session, owner, page);
+                below.MarkInherited();
+                for (var i = 0; i < StoreFormat.PageBlocks; i++)
+                {
+                    if (edit.Page[i].Kind == EntryKind.None && below[i].Kind != EntryKind.None)
+                        edit.Set(this, i, in below[i]);
+                }
+
+                session.Write(layer.Id, page, in edit.Page);
+            }
+        }
+
+        map.Return(session);
+    }
+}

@@ -1,0 +1,210 @@
+namespace CowScsi.Engine;
+
+/// <summary>Opening: the checkpoint and the log behind it, or everything from the log alone.</summary>
+public sealed partial class Store
+{
+    /// <summary>
+    /// Extent ids skipped after a crash. Ids of extents that were lost with the tail may have reached the disk under a cipher, and are not
+    /// given out again; a checkpoint every GiB bounds how many there are far below this.
+    /// </summary>
+    private const ulong ExtentIdsSkippedAfterCrash = 1UL << 24;
+
+    private void Recover()
+    {
+        FindSegments();
+        var clean = superblock.State == StoreState.Clean;
+        var checkpoint = LoadCheckpoint(out var fault);
+        LogStart start;
+        if (checkpoint is not null && TryResume(checkpoint, clean, out start, out fault))
+        {
+            unchangedSinceClean = clean;
+        }
+        else
+        {
+            checkpoint = null;
+            if (superblock.CheckpointNumber != 0)
+                options.Notice?.Invoke($"rebuilding the map from the log: {fault}");
+            start = Rebuild();
+        }
+
+        if (catalog.FindFault() is { } broken)
+            throw new StoreException(StoreError.Corrupt, $"the catalog of '{directory.Path}' is broken, {broken}");
+        if (superblock.State != StoreState.Open)
+            WriteSuperblock(superblock with { State = StoreState.Open });
+        if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
+            last.EndBytes = start.PreviousEnd.OffsetBytes;
+        log = new SegmentLog(segments, Id, StoreTag, options, start);
+        QueueLeftovers();
+        if (checkpoint is null)
+            Checkpoint(close: false);
+        map!.RemoveOthers(lastMapCheckpoint ?? checkpoint?.Map);
+        StartKeeper();
+    }
+
+    /// <summary>Takes the checkpoint and what the log has behind it; false where the index turns out to be damaged on the way.</summary>
+    private bool TryResume(CheckpointFile checkpoint, bool clean, out LogStart start, out string fault)
+    {
+        try
+        {
+            Adopt(checkpoint);
+            start = clean ? checkpoint.Start : Replay(checkpoint.Start);
+            fault = "";
+            return true;
+        }
+        catch (MapDamagedException damage)
+        {
+            fault = damage.Message;
+            start = default;
+            catalog.CopyFrom(new Catalog());
+            foreach (var layer in Layers.All)
+                Layers.Remove(layer.Id);
+            foreach (var segment in segments.ToList())
+                segment.SetEntries(0);
+            lastMapCheckpoint = null;
+            return false;
+        }
+    }
+
+    private MapCheckpoint? lastMapCheckpoint;
+
+    private void FindSegments()
+    {
+        var header = new byte[SegmentHeader.SizeBytes];
+        foreach (var name in directory.List(SegmentFolder))
+        {
+            var number = SegmentHeader.ParseFileName(name);
+            if (number == 0)
+                continue;
+            var path = $"{SegmentFolder}/{name}";
+            using var file = directory.Open(path, writable: false);
+            if (file.Read(header, 0) != FileOutcome.Success || !SegmentHeader.TryRead(header, Id, number, out var read, out var fault))
+            {
+                // A file that a crash left before its header was durable holds no batch; any other is damaged.
+                if (IsUnborn(file, header))
+                    continue;
+                SegmentHeader.TryRead(header, Id, number, out _, out fault);
+                throw new StoreException(StoreError.Corrupt, $"'{file.Path}' at offset 0: segment header is not valid ({fault}); restore the file from a copy");
+            }
+
+            var segment = new Segment(number, read.SegmentBytes) { EndBytes = (uint)Math.Clamp(file.LengthBytes, SegmentHeader.SizeBytes, read.SegmentBytes) };
+            segments.Add(segment);
+        }
+    }
+
+    private static bool IsUnborn(StoreFile file, byte[] header) =>
+        file.LengthBytes < SegmentHeader.SizeBytes ||
+        (file.Read(header, 0) == FileOutcome.Success && !header.AsSpan().ContainsAnyExcept((byte)0) &&
+         (file.LengthBytes <= SegmentHeader.SizeBytes || file.Read(header, SegmentHeader.SizeBytes) != FileOutcome.Success || !BatchHeader.HasMagic(header)));
+
+    private CheckpointFile? LoadCheckpoint(out string fault)
+    {
+        fault = "there is no checkpoint";
+        if (superblock.CheckpointNumber == 0)
+            return null;
+        var name = CheckpointFile.FileName(superblock.CheckpointNumber);
+        if (!directory.Exists(name))
+        {
+            fault = $"'{name}' is missing";
+            return null;
+        }
+
+        using var file = directory.Open(name, writable: false);
+        var length = file.LengthBytes;
+        if (length != (long)superblock.CheckpointBytes || length > int.MaxValue)
+        {
+            fault = $"P1: '{file.Path}' has {length} bytes instead of {superblock.CheckpointBytes}";
+            return null;
+        }
+
+        var bytes = new byte[length];
+        if (file.Read(bytes, 0) != FileOutcome.Success || Crc32C.Compute(bytes) != superblock.CheckpointChecksum)
+        {
+            fault = $"P1: '{file.Path}' does not match its checksum";
+            return null;
+        }
+
+        if (!CheckpointFile.TryRead(bytes, Id, out var checkpoint, out fault))
+            return null;
+        map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint!.Map, options.MapMemoryBytes, out fault);
+        return map is null ? null : checkpoint;
+    }
+
+    private void Adopt(CheckpointFile checkpoint)
+    {
+        foreach (var part in checkpoint.Catalog)
+        {
+            if (!CatalogChange.TryApply(part, catalog, out var fault))
+                throw new StoreException(StoreError.Corrupt, $"the catalog in checkpoint {checkpoint.Number} is not valid: {fault}");
+        }
+
+        foreach (var state in checkpoint.Segments)
+        {
+            if (segments.Find(state.Number) is not { } segment)
+            {
+                if (state.Entries != 0)
+                    throw new StoreException(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(state.Number))}' is missing; restore it from a copy");
+                continue;
+            }
+
+            if (segment.EndBytes < state.EndBytes)
+                options.Notice?.Invoke($"'{SegmentHeader.FileName(state.Number)}' has {segment.EndBytes} bytes instead of {state.EndBytes}: what is missing reads as an error; restore the file from a copy");
+            segment.EndBytes = Math.Max(segment.EndBytes, state.EndBytes);
+            segment.SetEntries(state.Entries);
+        }
+
+        foreach (var image in checkpoint.Layers)
+        {
+            var layer = Layers.GetOrAdd(image.Id);
+            layer.Count(image.StoredBytes, image.WrittenBlocks);
+            foreach (var (chunk, words) in image.Chunks)
+                layer.Pages.SetChunk(chunk, words);
+        }
+
+        imageSegment = checkpoint.ImageSegment;
+        lastMapCheckpoint = checkpoint.Map;
+    }
+
+    /// <summary>Applies the log behind the checkpoint, in its order, and cuts off a torn tail.</summary>
+    private LogStart Replay(LogStart from)
+    {
+        var reader = new LogReader(segments, StoreTag);
+        var chain = reader.Follow(from, skipMissing: false);
+        using var replay = new LogReplay(this, catalog, reader);
+        foreach (var place in chain.Batches)
+            replay.Apply(place);
+        if (replay.ImageSegment != 0)
+            imageSegment = replay.ImageSegment;
+        return CutTail(chain, Math.Max(from.NextExtentId, replay.NextExtentId));
+    }
+
+    /// <summary>
+    /// Makes the end that was found the end for good, before anything new is written: the torn part is cut off, segments behind it (they
+    /// hold nothing that counts) are removed, and the log goes on in a new segment.
+    /// </summary>
+    private LogStart CutTail(LogChain chain, ulong nextExtentId)
+    {
+        if (chain.TornAt is not null)
+            options.Notice?.Invoke($"the last writes before the crash were not flushed and are dropped: {chain.TornAt}");
+        uint last = 0;
+        foreach (var segment in segments.ToList())
+        {
+            last = segment.Number;
+            if (segment.Number > chain.End.Segment)
+            {
+                segments.Remove(segment.Number);
+                directory.Delete(SegmentHeader.FileName(segment.Number));
+                continue;
+            }
+
+            if (segment.Number != chain.End.Segment)
+                continue;
+            var file = segments.FileOf(segment);
+            if (file.SetLength(chain.End.OffsetBytes) != FileOutcome.Success || file.Flush() != FileOutcome.Success)
+                throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
+            segment.EndBytes = chain.End.OffsetBytes;
+        }
+
+        directory.Sync(SegmentFolder);
+        return new LogStart(chain.NextSequence, chain.End, nextExtentId + ExtentIdsSkippedAfterCrash, ContinueInSegment: false, last + 1);
+    }
+}

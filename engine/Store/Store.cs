@@ -1,0 +1,294 @@
+using System.Security.Cryptography;
+
+namespace CowScsi.Engine;
+
+/// <summary>
+/// A log-structured store: segments, map, catalog, checkpoints. It moves stored bytes and never looks inside them. Locks, in the order in
+/// which they are taken: <see cref="checkpointing"/>, <see cref="catalogLock"/>, the page stripes, the log's own.
+/// </summary>
+public sealed partial class Store : IDisposable
+{
+    private const string SuperblockName = "superblock";
+    private const string LockName = "lock";
+    private const string MapFolder = "map";
+    private const string SegmentFolder = "segments";
+
+    private readonly StoreDirectory directory;
+    private readonly StoreOptions options;
+    private readonly StoreFile lockFile;
+    private readonly StoreFile superblockFile;
+    private readonly SegmentTable segments;
+    private readonly Lock checkpointing = new();
+    private readonly Lock catalogLock = new();
+    private readonly List<Volume> volumes = [];
+
+    private Superblock superblock;
+    private readonly Catalog catalog = new();
+    private SegmentLog? log;
+    private BlockMap? map;
+    private uint imageSegment;
+    private bool disposed;
+
+    private Store(StoreDirectory directory, StoreOptions options, StoreFile lockFile, StoreFile superblockFile, Superblock superblock)
+    {
+        this.directory = directory;
+        this.options = options with { SegmentBytes = (int)superblock.SegmentBytes };
+        this.lockFile = lockFile;
+        this.superblockFile = superblockFile;
+        this.superblock = superblock;
+        segments = new SegmentTable(directory);
+    }
+
+    public Guid Id => superblock.StoreId;
+
+    public string Path => directory.Path;
+
+    /// <summary>Random, fixed for the life of the store, low 8 bits zero: the upper half of every cipher tweak.</summary>
+    public ulong TweakSalt => superblock.TweakSalt;
+
+    public DateTimeOffset Created => new(superblock.CreatedTicks, TimeSpan.Zero);
+
+    internal LayerTable Layers { get; } = new();
+
+    internal PageStripes Stripes { get; } = new();
+
+    internal SegmentLog Log => log!;
+
+    internal BlockMap Map => map!;
+
+    internal SegmentTable Segments => segments;
+
+    /// <summary>Ties log batches to this store.</summary>
+    internal uint StoreTag => Crc32C.Compute(superblock.StoreId.ToByteArray(bigEndian: true));
+
+    /// <summary>Makes a new, empty store in a directory that is missing or empty.</summary>
+    public static Store Create(string path, StoreOptions options)
+    {
+        if (Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
+        {
+            var what = File.Exists(System.IO.Path.Combine(path, SuperblockName)) ? "already holds a store" : "is not empty";
+            throw new StoreException(StoreError.NameTaken, $"'{path}' {what}; choose a new directory");
+        }
+
+        if (File.Exists(path))
+            throw new StoreException(StoreError.NameTaken, $"'{path}' is a file; choose a new directory");
+        try
+        {
+            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new StoreException(StoreError.Io, $"cannot create '{path}': {failure.Message}", failure);
+        }
+
+        return Create(new LinuxDirectory(path), options);
+    }
+
+    /// <summary>Opens a store for this process alone and recovers it where it was not closed cleanly.</summary>
+    public static Store Open(string path, StoreOptions options)
+    {
+        if (!File.Exists(System.IO.Path.Combine(path, SuperblockName)))
+        {
+            var error = Directory.Exists(path) && Directory.Exists(System.IO.Path.Combine(path, SegmentFolder)) ? StoreError.Corrupt : StoreError.NotFound;
+            throw new StoreException(error, error == StoreError.NotFound
+                ? $"no store at '{path}'; create one with 'vdisk init', or name another with --store"
+                : $"'{System.IO.Path.Combine(path, SuperblockName)}' is missing although there are segments; restore it from a copy");
+        }
+
+        return Open(new LinuxDirectory(path), options);
+    }
+
+    internal static Store Create(StoreDirectory directory, StoreOptions options)
+    {
+        if (options.SegmentBytes is < StoreFormat.SegmentBytesMin or > StoreFormat.SegmentBytesMax || options.SegmentBytes % StoreFormat.SectorBytes != 0)
+            throw new StoreException(StoreError.Invalid, $"segment size {options.SegmentBytes} is not a multiple of 4096 from 1 MiB to 1 GiB");
+        var lockFile = TakeLock(directory);
+        try
+        {
+            directory.CreateFolder(SegmentFolder);
+            directory.CreateFolder(MapFolder);
+            var fresh = new Superblock
+            {
+                Sequence = 1,
+                StoreId = Guid.NewGuid(),
+                State = StoreState.Open,
+                SegmentBytes = (uint)options.SegmentBytes,
+                TweakSalt = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) & ~0xFFUL,
+                CreatedTicks = options.Time.GetUtcNow().UtcTicks,
+            };
+            var file = directory.Create(SuperblockName);
+            var slots = new byte[Superblock.SizeBytes * Superblock.SlotCount];
+            fresh.Write(slots.AsSpan((int)(fresh.Sequence % Superblock.SlotCount) * Superblock.SizeBytes));
+            if (file.Write(slots, 0) is not FileOutcome.Success || file.Flush() is not FileOutcome.Success)
+                throw new StoreException(StoreError.Io, $"cannot write '{file.Path}': {file.LastError}");
+            directory.Sync("");
+            var store = new Store(directory, options, lockFile, file, fresh);
+            store.StartEmpty();
+            return store;
+        }
+        catch
+        {
+            lockFile.Dispose();
+            throw;
+        }
+    }
+
+    internal static Store Open(StoreDirectory directory, StoreOptions options)
+    {
+        var lockFile = TakeLock(directory);
+        StoreFile? file = null;
+        Store? store = null;
+        try
+        {
+            file = directory.Open(SuperblockName, writable: true);
+            var newest = ReadSuperblock(file);
+            var unknown = newest.Incompatible & ~StoreFormat.IncompatibleKnown;
+            if (unknown != 0)
+                throw new StoreException(StoreError.Unsupported, $"'{file.Path}': the store needs feature bits 0x{unknown:x} that this build does not have; use a newer vdisk");
+            store = new Store(directory, options, lockFile, file, newest);
+            store.Recover();
+            return store;
+        }
+        catch
+        {
+            if (store is not null)
+                store.Abandon();
+            file?.Dispose();
+            lockFile.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Records that extents of a kind are in use, before the first is written; older builds then refuse the store by name.</summary>
+    public void RequireFeatures(ulong incompatible)
+    {
+        lock (checkpointing)
+        {
+            if ((superblock.Incompatible & incompatible) != incompatible)
+                WriteSuperblock(superblock with { Incompatible = superblock.Incompatible | incompatible });
+        }
+    }
+
+    /// <summary>Flushes, takes a checkpoint, marks the store clean and lets it go. What is open answers with errors afterwards.</summary>
+    public void Dispose()
+    {
+        if (disposed)
+            return;
+        disposed = true;
+        StopKeeper();
+        foreach (var volume in volumes.ToArray())
+            volume.Dispose();
+        try
+        {
+            if (log!.Failure is null)
+                CloseClean();
+        }
+        finally
+        {
+            Abandon();
+            superblockFile.Dispose();
+            lockFile.Dispose();
+        }
+    }
+
+    internal void CountEntries(uint segment, long change) => segments.Find(segment)?.AddEntries(change);
+
+    internal void Close(Volume volume)
+    {
+        lock (catalogLock)
+            volumes.Remove(volume);
+    }
+
+    /// <summary>Lets files and threads go without writing anything: what a crash would leave.</summary>
+    internal void Abandon()
+    {
+        StopKeeper();
+        log?.Dispose();
+        map?.Dispose();
+        segments.Dispose();
+    }
+
+    /// <summary>Test hook: drops everything in memory as a crash of the process does, and frees the lock.</summary>
+    internal void Crash()
+    {
+        disposed = true;
+        Abandon();
+        superblockFile.Dispose();
+        lockFile.Dispose();
+    }
+
+    private static StoreFile TakeLock(StoreDirectory directory)
+    {
+        StoreFile file;
+        if (directory is not LinuxDirectory)
+            return directory.Exists(LockName) ? directory.Open(LockName, writable: true) : directory.Create(LockName);
+        var real = LinuxFile.OpenOrCreate(System.IO.Path.Combine(directory.Path, LockName));
+        file = real;
+        if (!real.TryLockExclusive())
+        {
+            var holder = new byte[256];
+            var length = (int)Math.Min(real.LengthBytes, holder.Length);
+            var text = real.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
+            real.Dispose();
+            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {text}");
+        }
+
+        var name = System.Text.Encoding.UTF8.GetBytes($"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n");
+        real.SetLength(0);
+        real.Write(name, 0);
+        return file;
+    }
+
+    private static Superblock ReadSuperblock(StoreFile file)
+    {
+        var slot = new byte[Superblock.SizeBytes];
+        Superblock newest = default;
+        var faults = "";
+        for (var i = 0; i < Superblock.SlotCount; i++)
+        {
+            if (file.Read(slot, i * Superblock.SizeBytes) != FileOutcome.Success)
+            {
+                faults += $"; slot {i}: cannot be read";
+                continue;
+            }
+
+            if (!slot.AsSpan().ContainsAnyExcept((byte)0))
+                continue; // Never written.
+            if (!Superblock.TryRead(slot, out var read, out var fault))
+                faults += $"; slot {i} at offset {i * Superblock.SizeBytes}: {fault}";
+            else if (read.Sequence > newest.Sequence)
+                newest = read;
+        }
+
+        if (newest.Sequence != 0)
+            return newest;
+        var error = faults.Contains("S3:", StringComparison.Ordinal) ? StoreError.Unsupported : StoreError.Corrupt;
+        throw new StoreException(error, $"'{file.Path}' has no valid superblock{faults}; restore it from a copy");
+    }
+
+    private void WriteSuperblock(Superblock next)
+    {
+        next = next with { Sequence = superblock.Sequence + 1 };
+        var slot = new byte[Superblock.SizeBytes];
+        next.Write(slot);
+        if (superblockFile.Write(slot, (long)(next.Sequence % Superblock.SlotCount) * Superblock.SizeBytes) is not FileOutcome.Success ||
+            superblockFile.Flush() is not FileOutcome.Success)
+            throw new StoreException(StoreError.Io, $"cannot write '{superblockFile.Path}': {superblockFile.LastError}");
+        superblock = next;
+    }
+
+    private void StartEmpty()
+    {
+        map = NewMap();
+        log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1));
+        imageSegment = 1;
+        Checkpoint(close: false);
+        StartKeeper();
+    }
+
+    private BlockMap NewMap()
+    {
+        var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
+        return new BlockMap(System.IO.Path.Combine(directory.Path, MapFolder), tag, $"pages-{tag:x8}.log", options.MapMemoryBytes);
+    }
+}

@@ -1,0 +1,124 @@
+using System.Buffers.Binary;
+using System.Diagnostics.CodeAnalysis;
+
+namespace CowScsi.Layers;
+
+/// <summary>
+/// One key slot: the data key, wrapped under a key that is derived from one passphrase.
+/// </summary>
+/// <remarks>
+/// Layout, 144 bytes, little-endian:
+/// <code>
+/// offset size field
+///      0    1 number        identity of the slot in its set, 1 to 255; a new slot takes the lowest free number
+///      1    1 kdf           1 = Argon2id, version 0x13
+///      2    1 wrap          1 = AES-256-GCM, 16-byte tag
+///      3    1 reserved      0
+///      4    4 passes        Argon2 t
+///      8    4 memory_kib    Argon2 m
+///     12    4 lanes         Argon2 p
+///     16   32 salt          random, Argon2 salt
+///     48   12 nonce         random, GCM nonce
+///     60    4 reserved      0
+///     64   64 wrapped_key   ciphertext of the data key
+///    128   16 tag           GCM tag
+/// </code>
+/// The additional authenticated data are bytes 0 to 63 of the slot followed by the 16-byte id of its set: a slot cannot be moved into
+/// another set, nor its cost be changed.
+/// <para>A slot is valid if and only if</para>
+/// <list type="number">
+/// <item>number is not 0;</item>
+/// <item>kdf is 1;</item>
+/// <item>wrap is 1;</item>
+/// <item>the reserved bytes are 0;</item>
+/// <item>passes, memory_kib and lanes are in the range of <see cref="KeySlotCost.IsValid"/>.</item>
+/// </list>
+/// A slot is never written alone; see <see cref="KeySlotTable"/> for its checksum and for torn writes.
+/// </remarks>
+internal sealed class KeySlot
+{
+    internal const int Length = 144;
+    internal const int HeaderBytes = 64;
+    internal const int SaltBytes = 32;
+    internal const int NonceBytes = 12;
+    internal const int TagBytes = 16;
+
+    internal const byte KdfArgon2Id = 1;
+    internal const byte WrapAes256Gcm = 1;
+
+    private const int NumberOffset = 0;
+    private const int KdfOffset = 1;
+    private const int WrapOffset = 2;
+    private const int ReservedOffset = 3;
+    private const int PassesOffset = 4;
+    private const int MemoryOffset = 8;
+    private const int LanesOffset = 12;
+    private const int SaltOffset = 16;
+    private const int NonceOffset = 48;
+    private const int Reserved2Offset = 60;
+    private const int WrappedKeyOffset = 64;
+    private const int TagOffset = 128;
+
+    internal required byte Number { get; init; }
+
+    internal required KeySlotCost Cost { get; init; }
+
+    internal byte[] Salt { get; } = new byte[SaltBytes];
+
+    internal byte[] Nonce { get; } = new byte[NonceBytes];
+
+    internal byte[] WrappedKey { get; } = new byte[DataKey.Length];
+
+    internal byte[] Tag { get; } = new byte[TagBytes];
+
+    internal void Write(Span<byte> destination)
+    {
+        destination = destination[..Length];
+        destination.Clear();
+        WriteHeader(destination);
+        WrappedKey.CopyTo(destination[WrappedKeyOffset..]);
+        Tag.CopyTo(destination[TagOffset..]);
+    }
+
+    /// <summary>The first 64 bytes: what is authenticated with the wrapped key.</summary>
+    internal void WriteHeader(Span<byte> destination)
+    {
+        destination[..HeaderBytes].Clear();
+        destination[NumberOffset] = Number;
+        destination[KdfOffset] = KdfArgon2Id;
+        destination[WrapOffset] = WrapAes256Gcm;
+        BinaryPrimitives.WriteInt32LittleEndian(destination[PassesOffset..], Cost.Passes);
+        BinaryPrimitives.WriteInt32LittleEndian(destination[MemoryOffset..], Cost.MemoryKiB);
+        BinaryPrimitives.WriteInt32LittleEndian(destination[LanesOffset..], Cost.Lanes);
+        Salt.CopyTo(destination[SaltOffset..]);
+        Nonce.CopyTo(destination[NonceOffset..]);
+    }
+
+    /// <param name="violation">The predicate that does not hold, as "slot predicate 5: ..."; null where the slot is valid.</param>
+    internal static bool TryRead(ReadOnlySpan<byte> source, [NotNullWhen(true)] out KeySlot? slot, [NotNullWhen(false)] out string? violation)
+    {
+        slot = null;
+        source = source[..Length];
+        var cost = new KeySlotCost(
+            BinaryPrimitives.ReadInt32LittleEndian(source[PassesOffset..]),
+            BinaryPrimitives.ReadInt32LittleEndian(source[MemoryOffset..]),
+            BinaryPrimitives.ReadInt32LittleEndian(source[LanesOffset..]));
+        violation =
+            source[NumberOffset] == 0 ? "slot predicate 1: number is 0" :
+            source[KdfOffset] != KdfArgon2Id ? $"slot predicate 2: key derivation {source[KdfOffset]} is not known" :
+            source[WrapOffset] != WrapAes256Gcm ? $"slot predicate 3: key wrap {source[WrapOffset]} is not known" :
+            source[ReservedOffset] != 0 || BinaryPrimitives.ReadInt32LittleEndian(source[Reserved2Offset..]) != 0
+                ? "slot predicate 4: reserved bytes are not 0" :
+            !cost.IsValid ? $"slot predicate 5: cost t={cost.Passes} m={cost.MemoryKiB} KiB p={cost.Lanes} is out of range" :
+            null;
+        if (violation is not null)
+            return false;
+
+        slot = new KeySlot { Number = source[NumberOffset], Cost = cost };
+        source.Slice(SaltOffset, SaltBytes).CopyTo(slot.Salt);
+        source.Slice(NonceOffset, NonceBytes).CopyTo(slot.Nonce);
+        source.Slice(WrappedKeyOffset, DataKey.Length).CopyTo(slot.WrappedKey);
+        source.Slice(TagOffset, TagBytes).CopyTo(slot.Tag);
+        return true;
+    }
+}
