@@ -18,9 +18,9 @@ public sealed class SourceRulesTests
         @"\b(TO" + @"DO|FIX" + @"ME|HA" + @"CK|XX" + @"X)\b|NotImplemented" + @"Exception|\bcatch\b\s*(\([^)]*\))?\s*(when\s*\([^{]*\))?\s*\{\s*\}",
         RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
 
-    /// <summary>Type names that say nothing about what the type does. A base image is a word of the design, not a base class.</summary>
+    /// <summary>Type names that say nothing about what the type does.</summary>
     private static readonly Regex EmptyNames = new(
-        @"\b(class|struct|record|interface)\s+(\w*(Manager|Helpers?|Utils?|Utility|Service|Common)|Base(?!Image)[A-Z]\w*)\b",
+        @"\b(class|struct|record|interface)\s+\w*(Manager|Helpers?|Utils?|Utility|Service|Common)\b|\babstract\s+(partial\s+)?class\s+(\w+Base|Base(?!Image)\w+)\b",
         RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
 
     private static readonly string[] SourceEndings = [".cs", ".csproj", ".props", ".sh", ".py", "Makefile"];
