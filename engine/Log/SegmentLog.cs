@@ -106,7 +106,7 @@ internal sealed partial class SegmentLog : IDisposable
     /// <summary>
     /// Waits until an append may go ahead without waiting; called before any lock is taken. OutOfSpace and Failed refuse the write.
     /// </summary>
-    public FileOutcome WaitForRoom()
+    public FileOutcome WaitForRoom(bool mayWait = true)
     {
         lock (gate)
         {
@@ -129,6 +129,8 @@ internal sealed partial class SegmentLog : IDisposable
                     return FileOutcome.Success;
                 }
 
+                if (!mayWait)
+                    return FileOutcome.WouldWait;
                 Monitor.Wait(gate);
             }
         }

@@ -267,6 +267,18 @@ public sealed partial class Store
         }
     }
 
+    /// <summary>The disk's state of this moment's layer line, for looking only; writes that follow may or may not be seen.</summary>
+    public Volume OpenView(DiskId disk)
+    {
+        lock (catalogLock)
+        {
+            var row = catalog.Find(disk) ?? throw new StoreException(StoreError.NotFound, "the disk was deleted");
+            var opened = new Volume(this, disk, new SnapshotId(uint.MaxValue), catalog.Lineage(row.Head), row.SizeBytes);
+            volumes.Add(opened);
+            return opened;
+        }
+    }
+
     public bool IsHeadOpen(DiskId disk)
     {
         lock (catalogLock)

@@ -104,17 +104,18 @@ public sealed class Volume : IDisposable
     /// <param name="encoding">How the stored bytes are encoded.</param>
     /// <param name="storedBytes">Their length: 4096 a block where raw, 16 to 65,535 where compressed.</param>
     /// <param name="source">Puts them into the log buffer.</param>
+    /// <param name="mayWait">Whether the caller may be held up by the index's disk or by a log that is behind.</param>
     /// <param name="expectedExtent">Write only if the first block's entry has this extent id (0: unmapped), or <see cref="AnyExtent"/>.</param>
-    public VolumeOutcome WriteExtent<TSource>(PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, ref TSource source, ulong expectedExtent = AnyExtent)
+    public VolumeOutcome WriteExtent<TSource>(PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, ref TSource source, bool mayWait, ulong expectedExtent = AnyExtent)
         where TSource : IExtentSource
     {
-        if (BeginChange(out var refused))
+        if (BeginChange(mayWait, out var refused))
             return refused;
         var compressed = (encoding & ExtentEncoding.Lz4) != 0;
         var change = new PageChange(this, page);
         try
         {
-            var outcome = change.Enter(first, expectedExtent);
+            var outcome = change.Enter(first, expectedExtent, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             if (store.Log.Reserve(Descriptor.ExtentSizeBytes(count, compressed), storedBytes, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
@@ -153,14 +154,14 @@ public sealed class Volume : IDisposable
     }
 
     /// <summary>Makes blocks of one page read as zeros.</summary>
-    public VolumeOutcome WriteZero(PageNumber page, int first, int count, ulong expectedExtent = AnyExtent)
+    public VolumeOutcome WriteZero(PageNumber page, int first, int count, bool mayWait, ulong expectedExtent = AnyExtent)
     {
-        if (BeginChange(out var refused))
+        if (BeginChange(mayWait, out var refused))
             return refused;
         var change = new PageChange(this, page);
         try
         {
-            var outcome = change.Enter(first, expectedExtent);
+            var outcome = change.Enter(first, expectedExtent, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             if (store.Log.Reserve(Descriptor.ZeroSizeBytes, 0, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
@@ -210,7 +211,7 @@ public sealed class Volume : IDisposable
         owners.Push(head);
     }
 
-    private bool BeginChange(out VolumeOutcome refused)
+    private bool BeginChange(bool mayWait, out VolumeOutcome refused)
     {
         refused = VolumeOutcome.Success;
         if (IsReadOnly || Volatile.Read(ref closed))
@@ -219,15 +220,19 @@ public sealed class Volume : IDisposable
             return true;
         }
 
-        var room = store.Log.WaitForRoom();
+        var room = store.Log.WaitForRoom(mayWait);
         if (room == FileOutcome.Success)
             return false;
         refused = Refused(room);
         return true;
     }
 
-    private static VolumeOutcome Refused(FileOutcome outcome) =>
-        outcome == FileOutcome.OutOfSpace ? VolumeOutcome.OutOfSpace : VolumeOutcome.WriteFault;
+    private static VolumeOutcome Refused(FileOutcome outcome) => outcome switch
+    {
+        FileOutcome.WouldWait => VolumeOutcome.WouldWait,
+        FileOutcome.OutOfSpace => VolumeOutcome.OutOfSpace,
+        _ => VolumeOutcome.WriteFault,
+    };
 
     /// <summary>
     /// One change of one page: enters the stripe with the page's present entries in hand, collects what is set, and writes it back.
@@ -241,7 +246,7 @@ public sealed class Volume : IDisposable
         private PageEdit edit;
         private LayerId owner;
 
-        public VolumeOutcome Enter(int first, ulong expectedExtent)
+        public VolumeOutcome Enter(int first, ulong expectedExtent, bool mayWait)
         {
             volume.owners.Prepare(number);
             session = store.Map.Rent();
@@ -263,6 +268,8 @@ public sealed class Volume : IDisposable
                 if (fetched && version == fetchedVersion)
                     break;
                 var outcome = session.TryRead(owner, number, out edit.Page);
+                if (outcome == MapOutcome.OnDisk && !mayWait)
+                    return VolumeOutcome.WouldWait;
                 if (outcome == MapOutcome.OnDisk)
                 {
                     fetchedVersion = version;

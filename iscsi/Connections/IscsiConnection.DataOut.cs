@@ -23,11 +23,15 @@ internal sealed unsafe partial class IscsiConnection
         if (isSolicited && task.NextDataSN == 0)
             task.BurstEnd = (uint)Math.Min(task.ReceivedBytes + (long)parameters.MaxBurstBytes, task.ExpectedBytes);
         var end = task.ReceivedBytes + (long)dataBytes;
-        if (pdu.DataSN != task.NextDataSN || pdu.BufferOffset != task.ReceivedBytes || end > task.BurstEnd)
+        if (pdu.BufferOffset != task.ReceivedBytes || end > task.BurstEnd)
         {
-            FailProtocol(RejectReason.ProtocolError, "Data-Out out of order or longer than its burst");
+            FailProtocol(RejectReason.ProtocolError, "Data-Out out of place or longer than its burst");
             return;
         }
+
+        // A wrong DataSN stands for a lost PDU: at ERL 0 the task ends like one with a digest error (RFC 7143, 7.8 and 7.9).
+        if (pdu.DataSN != task.NextDataSN && task.RefusedStatus is null)
+            Refuse(task, IscsiSense.DataDigestError);
 
         if (isSolicited && pdu.IsFinal != (end == task.BurstEnd))
         {

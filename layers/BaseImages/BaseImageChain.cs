@@ -20,9 +20,18 @@ internal sealed class BaseImageChain
     internal BaseImage Open(string path, BaseImageFormat format, string? overlay = null)
     {
         if (files.Count == DepthMax)
-            throw new StoreException(StoreError.Invalid, $"'{path}' is image {DepthMax + 1} of its backing chain, and {DepthMax} are possible: shorten the chain with 'qemu-img rebase' or 'qemu-img convert'");
+        {
+            throw new StoreException(
+                StoreError.Invalid,
+                $"'{path}' is image {DepthMax + 1} of its backing chain, and {DepthMax} are possible: shorten the chain with " +
+                "'qemu-img rebase' or 'qemu-img convert'");
+        }
         if (!files.Add(Identify(path, overlay)))
-            throw new StoreException(StoreError.Invalid, $"'{path}' backs itself: correct the backing file's name with 'qemu-img rebase -u'");
+        {
+            throw new StoreException(
+                StoreError.Invalid,
+                $"'{path}' backs itself: correct the backing file's name with 'qemu-img rebase -u'");
+        }
         return format switch
         {
             BaseImageFormat.Raw => new RawBaseImage(path),
@@ -35,7 +44,12 @@ internal sealed class BaseImageChain
     {
         tableBytes += bytes;
         if (tableBytes > TableBytesMax)
-            throw new StoreException(StoreError.Unsupported, $"'{path}': the L1 tables of its backing chain take more than {TableBytesMax >> 20} MiB: use larger clusters ('qemu-img convert -o cluster_size=64K')");
+        {
+            throw new StoreException(
+                StoreError.Unsupported,
+                $"'{path}': the L1 tables of its backing chain take more than {TableBytesMax >> 20} MiB: use larger clusters " +
+                "('qemu-img convert -o cluster_size=64K')");
+        }
     }
 
     /// <summary>
@@ -54,10 +68,12 @@ internal sealed class BaseImageChain
             "qcow2" => BaseImageFormat.Qcow2,
             null => throw new StoreException(
                 StoreError.Unsupported,
-                $"'{path}' does not state the format of its backing file '{name}': state it with \"qemu-img rebase -u -F qcow2 -b '{name}' '{path}'\" (or -F raw)"),
+                $"'{path}' does not state the format of its backing file '{name}': state it with " +
+                $"\"qemu-img rebase -u -F qcow2 -b '{name}' '{path}'\" (or -F raw)"),
             var other => throw new StoreException(
                 StoreError.Unsupported,
-                $"'{path}' has a backing file of the format '{other}'; raw and qcow2 are supported: convert it with 'qemu-img convert -O qcow2'"),
+                $"'{path}' has a backing file of the format '{other}'; raw and qcow2 are supported: " +
+                "convert it with 'qemu-img convert -O qcow2'"),
         };
 
         return Open(target, format, path);
@@ -85,7 +101,8 @@ internal sealed class BaseImageChain
         {
             throw new StoreException(
                 StoreError.Unsupported,
-                $"'{path}' has the backing file '{name}', which is not a path: only files and block devices are supported; copy it to one with 'qemu-img convert'");
+                $"'{path}' has the backing file '{name}', which is not a path: only files and block devices are supported; copy " +
+                "it to one with 'qemu-img convert'");
         }
 
         return Path.GetFullPath(name, Path.GetDirectoryName(path) ?? "/");

@@ -68,7 +68,9 @@ public static class BaseImages
 
     private static string FullPath(string path) =>
         string.IsNullOrEmpty(path) || path.Contains('\0', StringComparison.Ordinal)
-            ? throw new StoreException(StoreError.Invalid, "the path of the base image is empty or holds a NUL: give the path of a disk image")
+            ? throw new StoreException(
+                StoreError.Invalid,
+                "the path of the base image is empty or holds a NUL: give the path of a disk image")
             : Path.GetFullPath(path);
 
     private static StoreException OtherFormat(string path, string name) =>

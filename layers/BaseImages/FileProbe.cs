@@ -48,7 +48,11 @@ internal static unsafe partial class FileProbe
 
         var type = MemoryMarshal.Read<ushort>(status[StatxModeOffset..]) & S_IFMT;
         if (type is not (S_IFREG or S_IFBLK))
-            throw new StoreException(StoreError.Invalid, $"'{path}' is neither a regular file nor a block device: give the path of a disk image");
+        {
+            throw new StoreException(
+                StoreError.Invalid,
+                $"'{path}' is neither a regular file nor a block device: give the path of a disk image");
+        }
         return new FileIdentity(
             MemoryMarshal.Read<uint>(status[StatxDeviceMajorOffset..]),
             MemoryMarshal.Read<uint>(status[StatxDeviceMinorOffset..]),

@@ -128,7 +128,9 @@ internal sealed class Qcow2BaseImage : BaseImage
             {
                 throw new StoreException(
                     StoreError.Corrupt,
-                    $"'{file.Path}', offset {header.L1OffsetBytes + (long)i * sizeof(ulong)}, qcow2 L1 entry {i}, predicate {broken}: 0x{entries[i]:X16} names no L2 table in the file; try 'qemu-img check -r all' or another copy of the image");
+                    $"'{file.Path}', offset {header.L1OffsetBytes + (long)i * sizeof(ulong)}, qcow2 L1 entry {i}, predicate " +
+                    $"{broken}: 0x{entries[i]:X16} names no L2 table in the file; try 'qemu-img check -r all' or another copy of " +
+                    "the image");
             }
 
             entries[i] = offset;
@@ -140,7 +142,11 @@ internal sealed class Qcow2BaseImage : BaseImage
     private static void Require(FileOutcome outcome, LinuxFile file, string structure)
     {
         if (outcome == FileOutcome.EndOfFile)
-            throw new StoreException(StoreError.Corrupt, $"'{file.Path}' became shorter while its {structure} was read: nothing may write to a base image");
+        {
+            throw new StoreException(
+                StoreError.Corrupt,
+                $"'{file.Path}' became shorter while its {structure} was read: nothing may write to a base image");
+        }
         if (outcome != FileOutcome.Success)
             throw new StoreException(StoreError.Io, $"cannot read the {structure} of '{file.Path}': {file.LastError}");
     }
@@ -206,7 +212,9 @@ internal sealed class Qcow2BaseImage : BaseImage
         return true;
     }
 
-    /// <summary>What the byte at an offset is, and how far that reaches inside its cluster or, where there is no L2 table, inside that.</summary>
+    /// <summary>
+    /// What the byte at an offset is, and how far that reaches inside its cluster or, where there is no L2 table, inside that.
+    /// </summary>
     private bool TryDecode(long offsetBytes, bool mayWait, out Qcow2Run run)
     {
         var cluster = offsetBytes >> header.ClusterBits;

@@ -111,7 +111,9 @@ internal sealed class Qcow2Header
 
     internal int L2EntriesBits => ClusterBits - L2EntryBits;
 
-    /// <summary>Reads and checks the header of an image of <paramref name="fileBytes"/> bytes. Throws <see cref="StoreException"/>.</summary>
+    /// <summary>
+    /// Reads and checks the header of an image of <paramref name="fileBytes"/> bytes. Throws <see cref="StoreException"/>.
+    /// </summary>
     /// <param name="firstCluster">The file's first bytes: 2 MiB, or all that there are.</param>
     internal static Qcow2Header Read(ReadOnlySpan<byte> firstCluster, long fileBytes, string path)
     {
@@ -138,7 +140,7 @@ internal sealed class Qcow2Header
 
         var cryptMethod = BinaryPrimitives.ReadUInt32BigEndian(firstCluster[32..]);
         if (cryptMethod != 0)
-            throw Unsupported(path, cryptMethod switch { 1 => "AES encryption", 2 => "LUKS encryption", _ => $"encryption method {cryptMethod}" });
+            throw Unsupported(path, cryptMethod switch { 1 => "AES encryption", 2 => "LUKS encryption", _ => $"encryption {cryptMethod}" });
 
         var headerBytes = version == 3 ? header.ReadVersion3(firstCluster, path) : LengthVersion2;
         header.ReadL1Place(firstCluster, fileBytes, path);
@@ -147,7 +149,9 @@ internal sealed class Qcow2Header
     }
 
     internal static StoreException Broken(string path, long offset, int predicate, string what) =>
-        new(StoreError.Corrupt, $"'{path}', offset {offset}, qcow2 header, predicate {predicate}: {what}; try 'qemu-img check' or another copy of the image");
+        new(
+            StoreError.Corrupt,
+            $"'{path}', offset {offset}, qcow2 header, predicate {predicate}: {what}; try 'qemu-img check' or another copy of the image");
 
     private static StoreException Unsupported(string path, string feature) =>
         new(StoreError.Unsupported, $"'{path}' uses {feature}, which is not supported: convert it with 'qemu-img convert -O qcow2'");
@@ -160,7 +164,12 @@ internal sealed class Qcow2Header
         if ((features & ~(FeatureDirty | FeatureCorrupt | FeatureCompressionType | FeatureExtendedL2)) is not 0 and var unknown)
             throw Unsupported(path, $"incompatible feature bit {System.Numerics.BitOperations.TrailingZeroCount(unknown)}");
         if ((features & FeatureCorrupt) != 0)
-            throw new StoreException(StoreError.Corrupt, $"'{path}', offset 72, qcow2 header, predicate 6: the image is marked corrupt; repair it with 'qemu-img check -r all'");
+        {
+            throw new StoreException(
+                StoreError.Corrupt,
+                $"'{path}', offset 72, qcow2 header, predicate 6: the image is marked corrupt; " +
+                "repair it with 'qemu-img check -r all'");
+        }
 
         var headerBytes = BinaryPrimitives.ReadUInt32BigEndian(firstCluster[100..]);
         if (headerBytes < LengthVersion3 || headerBytes > firstCluster.Length || headerBytes % 8 != 0)

@@ -30,7 +30,8 @@ internal readonly record struct Qcow2Run(Qcow2State State, long HostOffset, long
 /// An entry is valid if and only if
 /// <list type="number">
 /// <item>its reserved bits are 0;</item>
-/// <item>a standard host offset is a multiple of the cluster size and lies inside the file;</item>
+/// <item>a standard host offset is a multiple of the cluster size and, where data are read from it, lies inside the file (a cluster that
+/// is allocated but reads as zeros need not);</item>
 /// <item>a compressed cluster begins inside the file;</item>
 /// <item>no subcluster is both allocated and zero, and none is allocated without a host offset;</item>
 /// <item>a compressed cluster has no subcluster bits;</item>
@@ -68,16 +69,17 @@ internal readonly struct Qcow2Mapping
         }
 
         var host = (long)(entry & OffsetMask);
-        if ((entry & ReservedMask) != 0 || (host & (header.ClusterBytes - 1)) != 0 || host >= fileBytes)
+        if ((entry & ReservedMask) != 0 || (host & (header.ClusterBytes - 1)) != 0)
             return new Qcow2Run(Qcow2State.Damaged, 0, rest);
         if (header.HasExtendedL2)
             return DecodeSubcluster(entry, host, bitmap, inCluster);
 
         if ((entry & ZeroFlag) != 0)
             return new Qcow2Run(header.Version >= 3 ? Qcow2State.Zero : Qcow2State.Damaged, 0, rest);
-        return host == 0
-            ? new Qcow2Run(Qcow2State.Unallocated, 0, rest)
-            : new Qcow2Run(Qcow2State.Data, host + inCluster, rest);
+        return
+            host == 0 ? new Qcow2Run(Qcow2State.Unallocated, 0, rest) :
+            host < fileBytes ? new Qcow2Run(Qcow2State.Data, host + inCluster, rest) :
+            new Qcow2Run(Qcow2State.Damaged, 0, rest);
     }
 
     /// <summary>Where a compressed cluster's bytes begin in the file.</summary>
@@ -98,7 +100,7 @@ internal readonly struct Qcow2Mapping
         var subclusterBits = header.ClusterBits - 5;
         var allocated = (uint)bitmap;
         var zero = (uint)(bitmap >> 32);
-        if ((entry & ZeroFlag) != 0 || (allocated & zero) != 0 || (allocated != 0 && host == 0))
+        if ((entry & ZeroFlag) != 0 || (allocated & zero) != 0 || (allocated != 0 && (host == 0 || host >= fileBytes)))
             return new Qcow2Run(Qcow2State.Damaged, 0, header.ClusterBytes - inCluster);
 
         var first = inCluster >> subclusterBits;

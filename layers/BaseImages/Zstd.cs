@@ -22,7 +22,10 @@ internal static unsafe partial class Zstd
         }
     }
 
-    /// <summary>True where the first frame of <paramref name="stored"/> holds exactly <paramref name="destination"/>'s bytes; what follows it is padding.</summary>
+    /// <summary>
+    /// True where the first frame of <paramref name="stored"/> holds exactly <paramref name="destination"/>'s bytes; what follows it is
+    /// padding.
+    /// </summary>
     internal static bool TryDecompress(ReadOnlySpan<byte> stored, Span<byte> destination)
     {
         fixed (byte* from = stored)

@@ -6,5 +6,8 @@ namespace CowScsi.Layers;
 internal static class MissingLibrary
 {
     internal static StoreException Of(string library, string debianPackage, Exception cause) =>
-        new(StoreError.Unsupported, $"the library {library} is not usable on this system: install it (Debian: apt install {debianPackage})", cause);
+        new(
+            StoreError.Unsupported,
+            $"the library {library} is not usable on this system: install it (Debian: apt install {debianPackage})",
+            cause);
 }

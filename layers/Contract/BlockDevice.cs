@@ -69,6 +69,7 @@ public abstract class BlockDevice : IAsyncDisposable
     /// </summary>
     public virtual AllocationRun GetAllocation(long offsetBytes, long lengthBytes) => new(offsetBytes, lengthBytes, AllocationState.Mapped);
 
+    /// <summary>Lets the device go. The owner calls it when the last request has completed.</summary>
     public virtual ValueTask DisposeAsync()
     {
         GC.SuppressFinalize(this);

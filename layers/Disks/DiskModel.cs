@@ -42,6 +42,9 @@ public sealed record DiskSpec
     public Compression Compression { get; init; } = Compression.None;
 
     public Encryption Encryption { get; init; } = Encryption.None;
+
+    /// <summary>What guessing the passphrase is to cost.</summary>
+    public KeySlotCost KeyCost { get; init; } = KeySlotCost.Default;
 }
 
 /// <summary>A snapshot as it is listed. Byte figures count what is stored in the layer that the snapshot sealed.</summary>

@@ -2,65 +2,182 @@ using CowScsi.Engine;
 
 namespace CowScsi.Layers;
 
-#pragma warning disable IDE0060, CA2012
 /// <summary>
 /// A store as its users see it: disks, snapshots and clones by name. Every change is durable when the method returns. Methods may be
 /// called from any thread; they throw <see cref="StoreException"/> with a one-line message, and <see cref="ArgumentException"/> never for
-/// user input.
+/// user input. (What concerns open disks is in DiskStore.Open.cs.)
 /// </summary>
-public sealed class DiskStore : IAsyncDisposable
+public sealed partial class DiskStore : IAsyncDisposable
 {
+    private readonly Store store;
+
+    private DiskStore(Store store) => this.store = store;
+
+    public string Directory => store.Path;
+
+    public Guid Id => store.Id;
+
     /// <summary>Makes a new, empty store in a directory that is missing or empty.</summary>
-    public static DiskStore Create(string directory, StoreOptions options) => throw new NotSupportedException();
+    public static DiskStore Create(string directory, StoreOptions options) => new(Store.Create(directory, options));
 
     /// <summary>Opens a store for this process alone; recovers it where it was not closed cleanly.</summary>
-    public static DiskStore Open(string directory, StoreOptions options) => throw new NotSupportedException();
+    public static DiskStore Open(string directory, StoreOptions options) => new(Store.Open(directory, options));
 
-    public string Directory => throw new NotSupportedException();
+    public StoreInfo GetInfo()
+    {
+        var figures = store.GetFigures();
+        return new StoreInfo(store.Id, store.Path, (int)StoreFormat.Version, figures.Disks, figures.Snapshots, figures.Segments, figures.FileBytes, figures.FreeBytes);
+    }
 
-    public StoreInfo GetInfo() => throw new NotSupportedException();
+    public IReadOnlyList<DiskInfo> ListDisks()
+    {
+        var disks = new List<DiskInfo>();
+        foreach (var row in store.Disks)
+            disks.Add(Describe(row));
+        return disks;
+    }
 
-    public IReadOnlyList<DiskInfo> ListDisks() => throw new NotSupportedException();
-
-    public DiskInfo GetDisk(string name) => throw new NotSupportedException();
+    public DiskInfo GetDisk(string name) => Describe(Row(name));
 
     /// <summary>Creates a disk. <paramref name="passphrase"/> fills the first key slot where the disk is encrypted, else it is empty.</summary>
-    public DiskInfo CreateDisk(DiskSpec spec, ReadOnlySpan<byte> passphrase) => throw new NotSupportedException();
+    public DiskInfo CreateDisk(DiskSpec spec, ReadOnlySpan<byte> passphrase)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        if (spec.LogicalBlockBytes is not (512 or 4096))
+            throw new StoreException(StoreError.Invalid, $"block size {spec.LogicalBlockBytes} is not 512 or 4096");
+        if (store.FindDisk(spec.Name) is not null)
+            throw new StoreException(StoreError.NameTaken, $"disk '{spec.Name}' exists already; choose another name");
+        long baseBytes = 0;
+        if (spec.Base is not null)
+        {
+            using var image = BaseImages.Open(spec.Base);
+            baseBytes = image.SizeBytes;
+        }
+
+        var size = spec.SizeBytes != 0 ? spec.SizeBytes : RoundUpToBlock(baseBytes);
+        CheckSize(size);
+        if (size < baseBytes)
+            throw new StoreException(StoreError.Invalid, $"size {size} is smaller than the base image's {baseBytes} bytes; give at least that, or leave the size out");
+        ReadOnlyMemory<byte> slots = default;
+        if (spec.Encryption != Encryption.None)
+            slots = NewKey(spec, passphrase);
+        var features = (spec.Compression == Compression.Lz4 ? StoreFormat.FeatureLz4 : 0) | (spec.Encryption != Encryption.None ? StoreFormat.FeatureEncryption : 0);
+        store.RequireFeatures(features);
+        var attributes = new DiskAttributes(spec.Compression, spec.Encryption, spec.Base, baseBytes, slots);
+        return Describe(store.CreateDisk(spec.Name, size, spec.LogicalBlockBytes, attributes.ToBytes()));
+    }
 
     /// <summary>Deletes a disk with all its snapshots; refuses while it is open or clones of its snapshots exist, and names them.</summary>
-    public void DeleteDisk(string name) => throw new NotSupportedException();
-
-    /// <summary>Changes the size; smaller only with <paramref name="allowShrink"/>. An open disk changes at once.</summary>
-    public DiskInfo ResizeDisk(string name, long sizeBytes, bool allowShrink) => throw new NotSupportedException();
+    public void DeleteDisk(string name) => store.DeleteDisk(name);
 
     /// <summary>Seals the disk's head under a name, in constant time, ordered exactly with the writes around it.</summary>
-    public SnapshotInfo CreateSnapshot(string disk, string snapshot) => throw new NotSupportedException();
+    public SnapshotInfo CreateSnapshot(string disk, string snapshot)
+    {
+        var row = store.CreateSnapshot(disk, snapshot);
+        return Describe(disk, row);
+    }
 
-    public void DeleteSnapshot(string disk, string snapshot) => throw new NotSupportedException();
+    public void DeleteSnapshot(string disk, string snapshot) => store.DeleteSnapshot(disk, snapshot);
 
     /// <summary>Creates a disk whose origin is a snapshot, in constant time. It inherits the origin's key, codec and block size.</summary>
-    public DiskInfo Clone(string disk, string snapshot, string newName) => throw new NotSupportedException();
-
-    /// <summary>
-    /// Opens a disk for reading and writing. Opening it again in this process gives a second handle on the same disk. Dispose to close.
-    /// </summary>
-    /// <param name="passphrase">Opens the data key of an encrypted disk; empty where none is needed or the key is loaded already.</param>
-    public BlockDevice OpenDisk(string name, ReadOnlySpan<byte> passphrase) => throw new NotSupportedException();
-
-    /// <summary>Opens a snapshot for reading. Dispose to close.</summary>
-    public BlockDevice OpenSnapshot(string disk, string snapshot, ReadOnlySpan<byte> passphrase) => throw new NotSupportedException();
+    public DiskInfo Clone(string disk, string snapshot, string newName) => Describe(store.Clone(disk, snapshot, newName, Row(disk).Attributes));
 
     /// <summary>
     /// The ranges of <paramref name="disk"/> that may read differently in <paramref name="newerSnapshot"/> (null: the head) than in
     /// <paramref name="olderSnapshot"/>, in ascending order, to 4 KiB; taken from the map, no data is read.
     /// </summary>
-    public IEnumerable<DiffRun> Diff(string disk, string olderSnapshot, string? newerSnapshot) => throw new NotSupportedException();
+    public IEnumerable<DiffRun> Diff(string disk, string olderSnapshot, string? newerSnapshot)
+    {
+        var row = Row(disk);
+        var older = SnapshotRow(row, olderSnapshot);
+        var newer = newerSnapshot is null ? null : SnapshotRow(row, newerSnapshot);
+        if (newer is not null && newer.Id.Value < older.Id.Value)
+            throw new StoreException(StoreError.Invalid, $"'{disk}@{newerSnapshot}' is older than '{disk}@{olderSnapshot}'; name the older one first");
+        return DiskDiff.Between(store, older, newer, row);
+    }
 
     /// <summary>
     /// Verifies every record, every checksum and every map entry without changing anything; on a store in use it sees a consistent state.
     /// </summary>
-    public CheckReport Check(IProgress<double>? progress, CancellationToken cancellation) => throw new NotSupportedException();
+    public CheckReport Check(IProgress<double>? progress, CancellationToken cancellation)
+    {
+        var report = store.Check(progress, cancellation);
+        var findings = new List<CheckFinding>();
+        foreach (var finding in report.Findings)
+            findings.Add(new CheckFinding(finding.Where, finding.What, finding.IsLeak));
+        return new CheckReport(report.Segments, report.Records, report.Extents, report.StoredBytes, report.MapEntries, findings);
+    }
 
-    /// <summary>Flushes, takes a checkpoint and closes. Open disks answer <see cref="BlockOutcome.Closed"/> afterwards.</summary>
-    public ValueTask DisposeAsync() => throw new NotSupportedException();
+    private static void CheckSize(long size)
+    {
+        if (size <= 0 || size % StoreFormat.BlockBytes != 0)
+            throw new StoreException(StoreError.Invalid, $"size {size} is not a positive multiple of 4096 bytes");
+        if (size > StoreFormat.DiskBytesMax)
+            throw new StoreException(StoreError.Invalid, $"size {size} is more than 64 TiB");
+    }
+
+    private static long RoundUpToBlock(long bytes) => (bytes + StoreFormat.BlockBytes - 1) & ~(long)(StoreFormat.BlockBytes - 1);
+
+    private static byte[] NewKey(DiskSpec spec, ReadOnlySpan<byte> passphrase)
+    {
+        if (passphrase.IsEmpty)
+            throw new StoreException(StoreError.Key, $"disk '{spec.Name}' is to be encrypted: give a passphrase");
+        var set = KeySlotSet.Create(passphrase, out var key, spec.KeyCost);
+        key.Dispose();
+        var bytes = new byte[set.Length];
+        set.Write(bytes);
+        return bytes;
+    }
+
+    private DiskRow Row(string name) =>
+        store.FindDisk(name) ?? throw new StoreException(StoreError.NotFound, $"no disk '{name}' in '{store.Path}'; 'vdisk list' shows what there is");
+
+    private SnapshotRow SnapshotRow(DiskRow disk, string name) =>
+        store.FindSnapshot(disk.Id, name) ??
+        throw new StoreException(StoreError.NotFound, $"no snapshot '{disk.Name}@{name}'; 'vdisk snapshot list {disk.Name}' shows what there is");
+
+    private SnapshotInfo Describe(string disk, SnapshotRow row)
+    {
+        var clones = new List<string>();
+        foreach (var clone in store.ClonesOf(row.Id))
+            clones.Add(clone.Name);
+        return new SnapshotInfo(disk, row.Name, row.SizeBytes, new DateTimeOffset(row.CreatedTicks, TimeSpan.Zero), store.UsageOf(row.Layer).StoredBytes, clones);
+    }
+
+    private DiskInfo Describe(DiskRow row)
+    {
+        var attributes = DiskAttributes.Read(row);
+        long stored = 0;
+        long written = 0;
+        foreach (var layer in store.OwnLayers(row))
+        {
+            var usage = store.UsageOf(layer);
+            stored += usage.StoredBytes;
+            written += usage.WrittenBytes;
+        }
+
+        string? origin = null;
+        if (store.FindSnapshot(row.Origin) is { } from)
+            origin = $"{store.FindDisk(from.Disk)?.Name}@{from.Name}";
+        var snapshots = new List<SnapshotInfo>();
+        foreach (var snapshot in store.SnapshotsOf(row.Id))
+            snapshots.Add(Describe(row.Name, snapshot));
+        return new DiskInfo
+        {
+            Name = row.Name,
+            Id = row.Uuid,
+            SizeBytes = row.SizeBytes,
+            LogicalBlockBytes = row.LogicalBlockBytes,
+            Created = new DateTimeOffset(row.CreatedTicks, TimeSpan.Zero),
+            Origin = origin,
+            Base = attributes.Base,
+            Compression = attributes.Compression,
+            Encryption = attributes.Encryption,
+            KeySlots = attributes.KeySlots.IsEmpty ? 0 : KeySlotSet.Read(attributes.KeySlots.Span, $"disk '{row.Name}'").Slots.Count,
+            IsOpen = store.IsHeadOpen(row.Id),
+            WrittenBytes = written,
+            StoredBytes = stored,
+            Snapshots = snapshots,
+        };
+    }
 }

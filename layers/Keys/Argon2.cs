@@ -43,9 +43,18 @@ internal static unsafe partial class Argon2
         }
 
         if (result == MemoryAllocationError)
-            throw new StoreException(StoreError.Io, $"opening a key slot needs {cost.MemoryKiB / 1024.0:0.#} MiB of memory, and there is not as much: free some and try again");
+        {
+            throw new StoreException(
+                StoreError.Io,
+                $"opening a key slot needs {cost.MemoryKiB / 1024.0:0.#} MiB of memory, and there is not as much: free some and " +
+                "try again");
+        }
         if (result != 0)
-            throw new StoreException(StoreError.Io, $"cannot derive a key from the passphrase: {Marshal.PtrToStringUTF8(argon2_error_message(result))}");
+        {
+            throw new StoreException(
+                StoreError.Io,
+                $"cannot derive a key from the passphrase: {Marshal.PtrToStringUTF8(argon2_error_message(result))}");
+        }
     }
 
     [LibraryImport(Library)]

@@ -95,7 +95,10 @@ internal sealed class KeySlot
     }
 
     /// <param name="violation">The predicate that does not hold, as "slot predicate 5: ..."; null where the slot is valid.</param>
-    internal static bool TryRead(ReadOnlySpan<byte> source, [NotNullWhen(true)] out KeySlot? slot, [NotNullWhen(false)] out string? violation)
+    internal static bool TryRead(
+        ReadOnlySpan<byte> source,
+        [NotNullWhen(true)] out KeySlot? slot,
+        [NotNullWhen(false)] out string? violation)
     {
         slot = null;
         source = source[..Length];

@@ -17,7 +17,9 @@ public readonly record struct KeySlotCost(int Passes, int MemoryKiB, int Lanes)
     /// <summary>64 GiB of memory traffic, about a minute: bounds passes and memory together.</summary>
     public const long PassesTimesMemoryKiBMax = 64L << 20;
 
-    /// <summary>3 passes over 64 MiB in one lane: RFC 9106's second recommendation (section 4) at the one lane a small machine has.</summary>
+    /// <summary>
+    /// 3 passes over 64 MiB in one lane: RFC 9106's second recommendation (section 4) at the one lane a small machine has.
+    /// </summary>
     public static KeySlotCost Default => new(3, 64 << 10, 1);
 
     /// <summary>True where every parameter is in range.</summary>

@@ -70,17 +70,23 @@ public sealed class KeySlotSet
         }
     }
 
-    /// <summary>Reads the stored form. Throws <see cref="StoreError.Corrupt"/>; <paramref name="where"/> says in the message whose it is.</summary>
+    /// <summary>
+    /// Reads the stored form. Throws <see cref="StoreError.Corrupt"/>; <paramref name="where"/> says in the message whose it is.
+    /// </summary>
     public static KeySlotSet Read(ReadOnlySpan<byte> stored, string where) =>
         TryRead(stored, out var set, out var violation)
             ? set
             : throw new StoreException(
                 StoreError.Corrupt,
-                $"the key slots of {where} are not valid ({violation}): restore them from a backup of the store, the data cannot be read without them");
+                $"the key slots of {where} are not valid ({violation}): restore them from a backup of the store, the data cannot " +
+                "be read without them");
 
     /// <summary>Reads the stored form.</summary>
     /// <param name="violation">The predicate that does not hold; null on success.</param>
-    public static bool TryRead(ReadOnlySpan<byte> stored, [NotNullWhen(true)] out KeySlotSet? set, [NotNullWhen(false)] out string? violation)
+    public static bool TryRead(
+        ReadOnlySpan<byte> stored,
+        [NotNullWhen(true)] out KeySlotSet? set,
+        [NotNullWhen(false)] out string? violation)
     {
         set = null;
         if (!KeySlotTable.TryRead(stored, out var table, out violation))
@@ -97,7 +103,9 @@ public sealed class KeySlotSet
     public DataKey Unlock(ReadOnlySpan<byte> passphrase) =>
         TryUnlock(passphrase, out var key)
             ? key
-            : throw new StoreException(StoreError.Key, $"the passphrase fits none of the {Count(slots.Length)}: give the one that was set for this disk");
+            : throw new StoreException(
+                StoreError.Key,
+                $"the passphrase fits none of the {Count(slots.Length)}: give the one that was set for this disk");
 
     /// <summary>As <see cref="Unlock"/>; false where the passphrase fits no slot. An empty passphrase is refused by an exception.</summary>
     public bool TryUnlock(ReadOnlySpan<byte> passphrase, [NotNullWhen(true)] out DataKey? key)
@@ -145,9 +153,17 @@ public sealed class KeySlotSet
     {
         var index = Array.FindIndex(table.Slots, slot => slot.Number == number);
         if (index < 0)
-            throw new StoreException(StoreError.NotFound, $"there is no key slot {number}; in use: {string.Join(", ", slots.Select(slot => slot.Number))}");
+        {
+            throw new StoreException(
+                StoreError.NotFound,
+                $"there is no key slot {number}; in use: {string.Join(", ", slots.Select(slot => slot.Number))}");
+        }
         if (table.Slots.Length == 1)
-            throw new StoreException(StoreError.Invalid, $"key slot {number} is the last one, the data could never be read again: add another first");
+        {
+            throw new StoreException(
+                StoreError.Invalid,
+                $"key slot {number} is the last one, the data could never be read again: add another first");
+        }
         KeySlot[] rest = [.. table.Slots[..index], .. table.Slots[(index + 1)..]];
         return new KeySlotSet(new KeySlotTable(table.SetId, table.KeyCheck, rest));
     }
@@ -210,7 +226,10 @@ public sealed class KeySlotSet
             }
 
             unwrapped.Dispose();
-            throw new StoreException(StoreError.Corrupt, $"key slot {slot.Number} opens, but its key does not match key_check: restore the key slots from a backup of the store");
+            throw new StoreException(
+                StoreError.Corrupt,
+                $"key slot {slot.Number} opens, but its key does not match key_check: restore the key slots from a backup of the " +
+                "store");
         }
         catch (AuthenticationTagMismatchException)
         {
@@ -242,7 +261,11 @@ public sealed class KeySlotSet
         if (passphrase.IsEmpty)
             throw new StoreException(StoreError.Key, "the passphrase is empty: give one of at least one byte");
         if (passphrase.Length > PassphraseBytesMax)
-            throw new StoreException(StoreError.Key, $"the passphrase has {passphrase.Length} bytes, more than {PassphraseBytesMax}: is it the right file?");
+        {
+            throw new StoreException(
+                StoreError.Key,
+                $"the passphrase has {passphrase.Length} bytes, more than {PassphraseBytesMax}: is it the right file?");
+        }
     }
 
     private static void CheckCost(KeySlotCost cost)
@@ -251,7 +274,9 @@ public sealed class KeySlotSet
         {
             throw new StoreException(
                 StoreError.Invalid,
-                $"key slot cost t={cost.Passes} m={cost.MemoryKiB} KiB p={cost.Lanes} is out of range: t is 1 to {KeySlotCost.PassesMax}, p 1 to {KeySlotCost.LanesMax}, m {8 * KeySlotCost.LanesMax} to {KeySlotCost.MemoryKiBMax}, t times m at most {KeySlotCost.PassesTimesMemoryKiBMax}");
+                $"key slot cost t={cost.Passes} m={cost.MemoryKiB} KiB p={cost.Lanes} is out of range: t is 1 to " +
+                $"{KeySlotCost.PassesMax}, p 1 to {KeySlotCost.LanesMax}, m 8 times p to {KeySlotCost.MemoryKiBMax}, t times m at most " +
+                $"{KeySlotCost.PassesTimesMemoryKiBMax}");
         }
     }
 

@@ -80,7 +80,10 @@ internal sealed class KeySlotTable
     }
 
     /// <param name="violation">The predicate that does not hold, as "predicate 4: ..."; null where the table is valid.</param>
-    internal static bool TryRead(ReadOnlySpan<byte> source, [NotNullWhen(true)] out KeySlotTable? table, [NotNullWhen(false)] out string? violation)
+    internal static bool TryRead(
+        ReadOnlySpan<byte> source,
+        [NotNullWhen(true)] out KeySlotTable? table,
+        [NotNullWhen(false)] out string? violation)
     {
         table = null;
         if (source.Length < HeaderBytes || !source[..Magic.Length].SequenceEqual(Magic))
@@ -118,7 +121,9 @@ internal sealed class KeySlotTable
             }
         }
 
-        table = new KeySlotTable(source.Slice(SetIdOffset, IdBytes).ToArray(), source.Slice(KeyCheckOffset, KeyCheckBytes).ToArray(), slots);
+        var setId = source.Slice(SetIdOffset, IdBytes).ToArray();
+        var keyCheck = source.Slice(KeyCheckOffset, KeyCheckBytes).ToArray();
+        table = new KeySlotTable(setId, keyCheck, slots);
         return true;
     }
 

@@ -24,7 +24,11 @@ internal sealed unsafe partial class LockedPage : IDisposable
     {
         var page = MMap(0, PageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (page == -1)
-            throw new StoreException(StoreError.Io, $"cannot map memory for a key: {new Win32Exception(Marshal.GetLastPInvokeError()).Message}");
+        {
+            throw new StoreException(
+                StoreError.Io,
+                $"cannot map memory for a key: {new Win32Exception(Marshal.GetLastPInvokeError()).Message}");
+        }
         address = page;
         IsLocked = MLock(page, PageBytes) == 0;
         IsExcludedFromDumps = MAdvise(page, PageBytes, MADV_DONTDUMP) == 0;

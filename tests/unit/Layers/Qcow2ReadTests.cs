@@ -22,7 +22,7 @@ public sealed class Qcow2ReadTests
     {
         using var images = new QemuImages();
         images.MakeRaw("disk.raw", DiskBytes, 1);
-        images.Img("convert", "-f", "raw", "-O", "qcow2", "-o", $"compat={compat},cluster_size={clusterSize}", images.PathOf("disk.raw"), images.PathOf("a.qcow2"));
+        images.Convert("disk.raw", "a.qcow2", $"compat={compat},cluster_size={clusterSize}");
         images.Io("a.qcow2", "write -P 0x31 100k 3k", "write -z 1M 700k", "discard 3M 512k", "write -P 0x32 4000k 900k");
         AssertSame(images, "a.qcow2", 11);
     }
@@ -41,7 +41,7 @@ public sealed class Qcow2ReadTests
         using var images = new QemuImages();
         images.MakeRaw("disk.raw", DiskBytes, 2);
         var options = $"compat={compat},cluster_size={clusterSize}" + (type == "zstd" ? ",compression_type=zstd" : string.Empty);
-        images.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, images.PathOf("disk.raw"), images.PathOf("a.qcow2"));
+        images.Convert("disk.raw", "a.qcow2", options, compress: true);
         AssertSame(images, "a.qcow2", 12);
         images.Io("a.qcow2", "write -P 0x41 5000k 20k", "write -P 0x42 7M 1M");
         AssertSame(images, "a.qcow2", 13);
@@ -55,11 +55,12 @@ public sealed class Qcow2ReadTests
     {
         using var images = new QemuImages();
         images.MakeRaw("base.raw", 6 << 20, 3);
-        images.Img("create", "-f", "qcow2", "-F", "raw", "-b", images.PathOf("base.raw"), "-o", $"extended_l2=on,cluster_size={clusterSize}", images.PathOf("a.qcow2"), "10M");
+        images.Overlay("a.qcow2", "base.raw", "raw", $"extended_l2=on,cluster_size={clusterSize}", "10M");
         images.Io(
             "a.qcow2",
-            "write -P 0x51 2k 2k", "write -P 0x52 10k 512", "write -z 20k 4k", "write -P 0x53 300k 130k", "write -z 1M 64k", "write -z 2050k 2k",
-            "write -P 0x54 3M 2M", "write -z 4M 100k", "discard 3500k 64k", "write -P 0x55 7000k 3k", $"write -c -P 0x56 8M {clusterSize}");
+            "write -P 0x51 2k 2k", "write -P 0x52 10k 512", "write -z 20k 4k", "write -P 0x53 300k 130k", "write -z 1M 64k",
+            "write -z 2050k 2k", "write -P 0x54 3M 2M", "write -z 4M 100k", "discard 3500k 64k", "write -P 0x55 7000k 3k",
+            $"write -c -P 0x56 8M {clusterSize}");
         AssertSame(images, "a.qcow2", 14);
     }
 
@@ -94,11 +95,11 @@ public sealed class Qcow2ReadTests
         using var images = new QemuImages();
         Directory.CreateDirectory(images.PathOf("deep"));
         images.MakeRaw("deep/base.raw", (3 << 20) + 1024, 4);
-        images.Img("create", "-f", "qcow2", "-F", "raw", "-b", "deep/base.raw", "-o", "compat=0.10,cluster_size=4k", images.PathOf("1.qcow2"), "5M");
+        images.Overlay("1.qcow2", "deep/base.raw", "raw", "compat=0.10,cluster_size=4k", "5M");
         images.Io("1.qcow2", "write -P 0x71 2900k 400k", "write -P 0x72 100k 1k");
-        images.Img("create", "-f", "qcow2", "-F", "qcow2", "-b", "../1.qcow2", "-o", "cluster_size=64k", images.PathOf("deep/2.qcow2"), "4M");
+        images.Overlay("deep/2.qcow2", "../1.qcow2", "qcow2", "cluster_size=64k", "4M");
         images.Io("deep/2.qcow2", "write -z 1M 300k", "write -P 0x73 3900k 100k");
-        images.Img("create", "-f", "qcow2", "-F", "qcow2", "-b", images.PathOf("deep/2.qcow2"), "-o", "cluster_size=1k", images.PathOf("3.qcow2"), "8M");
+        images.Overlay("3.qcow2", images.PathOf("deep/2.qcow2"), "qcow2", "cluster_size=1k", "8M");
         images.Io("3.qcow2", "write -P 0x74 7M 3k", "write -z 4090k 10k");
         AssertSame(images, "3.qcow2", 18);
     }
@@ -110,8 +111,7 @@ public sealed class Qcow2ReadTests
         images.MakeRaw("disk.raw", (1 << 20) + 1536, 5);
         foreach (var compress in new[] { false, true })
         {
-            string[] arguments = ["convert", .. compress ? new[] { "-c" } : [], "-f", "raw", "-O", "qcow2", images.PathOf("disk.raw"), images.PathOf("a.qcow2")];
-            images.Img(arguments);
+            images.Convert("disk.raw", "a.qcow2", compress: compress);
             AssertSame(images, "a.qcow2", 19);
         }
     }
@@ -199,11 +199,12 @@ public sealed class Qcow2ReadTests
     {
         using var images = new QemuImages();
         images.MakeRaw("disk.raw", DiskBytes, 8);
-        images.Img("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k", images.PathOf("disk.raw"), images.PathOf("a.qcow2"));
+        images.Convert("disk.raw", "a.qcow2", "cluster_size=4k", compress: true);
         images.Io("a.qcow2", "write -P 0x99 2M 2M");
         var expected = images.Expected("a.qcow2");
         using var image = images.Open("a.qcow2");
-        Parallel.For(0, 6, new ParallelOptions { MaxDegreeOfParallelism = 6 }, worker => QemuImages.AssertSame(expected, image, 100 + worker));
+        var six = new ParallelOptions { MaxDegreeOfParallelism = 6 };
+        Parallel.For(0, 6, six, worker => QemuImages.AssertSame(expected, image, 100 + worker));
     }
 
     private static void AssertSame(QemuImages images, string name, int seed)

@@ -14,7 +14,8 @@ public sealed class Qcow2RefusalTests
         using var images = new QemuImages();
         File.WriteAllText(images.PathOf("secret"), "secret");
         string[] secret = ["--object", $"secret,id=s,file={images.PathOf("secret")}"];
-        images.Img(["create", .. secret, "-f", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", images.PathOf("luks.qcow2"), "1M"]);
+        const string Options = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10";
+        images.Img(["create", .. secret, "-f", "qcow2", "-o", Options, images.PathOf("luks.qcow2"), "1M"]);
         AssertUnsupported(images.Refused("luks.qcow2"), "LUKS");
 
         Make(images);
@@ -79,6 +80,19 @@ public sealed class Qcow2RefusalTests
         using var images = new QemuImages();
         images.Img("create", "-f", "qcow2", "-o", "cluster_size=4k", images.PathOf("a.qcow2"), "64k");
         Assert.Contains("predicate 9:", Patched(images, 72, 8, 0x10).Message, StringComparison.Ordinal);
+    }
+
+    [SkippableFact]
+    public void AnL1TableBeyondItsBound_IsRefusedBeforeItIsAllocated()
+    {
+        using var images = new QemuImages();
+        images.Img("create", "-f", "qcow2", "-o", "cluster_size=512", images.PathOf("a.qcow2"), "64k");
+        Patch(images, 24, 8, 64L << 40);
+        AssertUnsupported(Patched(images, 36, 4, 0x80000000), "L1 table of 2147483648 entries");
+
+        var chain = new BaseImageChain();
+        chain.TakeTableBytes("a.qcow2", BaseImageChain.TableBytesMax);
+        AssertUnsupported(Assert.Throws<StoreException>(() => chain.TakeTableBytes("b.qcow2", 8)), "'b.qcow2'");
     }
 
     [SkippableTheory]

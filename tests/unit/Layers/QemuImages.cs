@@ -20,6 +20,17 @@ internal sealed class QemuImages : IDisposable
 
     internal void Img(params string[] arguments) => Run("qemu-img", arguments);
 
+    /// <summary>Makes a qcow2 image of a raw one.</summary>
+    internal void Convert(string raw, string name, string options = "compat=1.1", bool compress = false)
+    {
+        string[] compressed = compress ? ["-c"] : [];
+        Img(["convert", .. compressed, "-f", "raw", "-O", "qcow2", "-o", options, PathOf(raw), PathOf(name)]);
+    }
+
+    /// <summary>Makes a qcow2 image over another.</summary>
+    internal void Overlay(string name, string backing, string backingFormat, string options, string size) =>
+        Img("create", "-f", "qcow2", "-F", backingFormat, "-b", backing, "-o", options, PathOf(name), size);
+
     /// <summary>Runs qemu-io commands on an image.</summary>
     internal void Io(string name, params string[] commands)
     {
@@ -159,7 +170,12 @@ internal sealed class QemuImages : IDisposable
 
     private static void Run(string program, string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
         using var process = Process.Start(start)!;
         var errors = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEnd();

@@ -37,6 +37,26 @@ public sealed class RawBaseImageTests : IDisposable
         Assert.Equal(new AllocationRun(5 << 20, 11 << 20, AllocationState.Deallocated), image.GetAllocation(5 << 20, 11 << 20));
     }
 
+    [SkippableFact]
+    public void ABlockDevice_IsReadToItsEnd()
+    {
+        var content = new byte[(1 << 20) + 512];
+        new Random(2).NextBytes(content);
+        var path = Write("disk.raw", content);
+        var device = Output("losetup", "-f", "--show", "-r", path);
+        Skip.If(device is null, "no loop device can be had (losetup, its rights, or /dev/loop-control is missing)");
+        try
+        {
+            using var image = Open(device);
+            Assert.Equal(BaseImageFormat.Raw, BaseImages.Detect(device));
+            QemuImages.AssertSame(content, image, 2);
+        }
+        finally
+        {
+            Output("losetup", "-d", device);
+        }
+    }
+
     [Fact]
     public void AnEmptyFile_IsAnEmptyImage()
     {
@@ -98,6 +118,28 @@ public sealed class RawBaseImageTests : IDisposable
     }
 
     public void Dispose() => folder.Delete(recursive: true);
+
+    /// <summary>What a program prints, or null where it fails or is missing.</summary>
+    private static string? Output(string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+        };
+        try
+        {
+            using var process = Process.Start(start)!;
+            var output = process.StandardOutput.ReadToEnd().Trim();
+            process.WaitForExit();
+            return process.ExitCode == 0 ? output : null;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return null;
+        }
+    }
 
     private static BaseImage Open(string path) => BaseImages.Open(new BaseImageReference(path, BaseImageFormat.Raw));
 

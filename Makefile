@@ -1,0 +1,42 @@
+# What can be done here; each target does its own set-up. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup build test demo bench conformance soak clean
+
+SECONDS ?= 600
+
+help: ## List what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: ## Install what building, testing and the demo need (apt), or say what is missing
+	@scripts/setup test
+
+build: ## Build the tool; it stands at bin/vdisk afterwards
+	@scripts/setup runtime
+	@scripts/setup build
+	@scripts/build
+
+test: ## Run the unit, property and conformance tests; results go to TestResults/
+	@scripts/test
+
+demo: ## Import, snapshot, clone, serve, kill and verify a real file system, in under three minutes
+	@scripts/setup demo
+	@scripts/build
+	@scripts/demo
+
+bench: ## Measure the engine and iSCSI beside qcow2 and tgtd
+	@scripts/setup bench
+	@scripts/build
+	@scripts/bench
+
+conformance: ## Run libiscsi's iscsi-test-cu against the tool, one test at a time
+	@scripts/setup test
+	@scripts/build
+	@tests/conformance/run
+
+soak: ## Run the property tests for longer: make soak SECONDS=3600
+	@scripts/setup build
+	@scripts/test --soak $(SECONDS)
+
+clean: ## Remove everything that was built or measured
+	rm -rf bin TestResults demo.out
+	find engine layers scsi iscsi tools tests \( -name bin -o -name obj \) -type d -prune -exec rm -rf {} +

@@ -1,0 +1,230 @@
+using CowScsi.Engine;
+
+namespace CowScsi.Layers;
+
+/// <summary>Reading: one map look-up a page, then runs of blocks that lie together, straight into the guest's memory.</summary>
+internal sealed partial class Disk
+{
+    /// <summary>Reads what does not need waiting; false where it does, with the destination undefined.</summary>
+    private bool TryRead(long offsetBytes, IoBuffer destination, bool mayWait, out BlockResult result)
+    {
+        result = BlockResult.Success;
+        while (!destination.IsEmpty)
+        {
+            var page = new PageNumber((uint)(offsetBytes >> StoreFormat.PageShift));
+            var inPage = (int)(offsetBytes & (StoreFormat.PageBytes - 1));
+            var length = (int)Math.Min(StoreFormat.PageBytes - inPage, destination.Length);
+            var outcome = volume.TryGetPage(page, mayWait, out var entries);
+            if (outcome == VolumeOutcome.Success)
+                outcome = ReadPage(in entries, page, inPage, destination.Slice(0, length), mayWait, out offsetBytes);
+            if (outcome == VolumeOutcome.WouldWait)
+                return false;
+            if (outcome != VolumeOutcome.Success)
+            {
+                result = BlockResult.Fail(closed ? BlockOutcome.Closed : BlockOutcome.Unreadable, offsetBytes);
+                return true;
+            }
+
+            destination = destination.Slice(length);
+        }
+
+        return true;
+    }
+
+    /// <param name="reached">Device offset behind what was read, or of the block that failed.</param>
+    private VolumeOutcome ReadPage(in MapPage entries, PageNumber page, int inPage, IoBuffer destination, bool mayWait, out long reached)
+    {
+        var pageStart = (long)page.Value << StoreFormat.PageShift;
+        var at = inPage;
+        var end = inPage + (int)destination.Length;
+        var outcome = VolumeOutcome.Success;
+        while (at < end)
+        {
+            var block = at >> StoreFormat.BlockShift;
+            var run = RunLength(in entries, block, (end + StoreFormat.BlockBytes - 1) >> StoreFormat.BlockShift);
+            var runEnd = Math.Min(end, (block + run) << StoreFormat.BlockShift);
+            var part = destination.Slice(at - inPage, runEnd - at);
+            var failedAt = at;
+            ref readonly var entry = ref entries[block];
+            switch (entry.Kind)
+            {
+                case EntryKind.Zero:
+                    part.Clear();
+                    break;
+                case EntryKind.None:
+                    outcome = ReadBase(pageStart + at, part, mayWait);
+                    break;
+                default:
+                    outcome = entry.IsCompressed
+                        ? ReadCompressed(in entry, at & (StoreFormat.BlockBytes - 1), part, mayWait)
+                        : ReadRaw(in entries, block, at & (StoreFormat.BlockBytes - 1), part, mayWait, ref failedAt);
+                    break;
+            }
+
+            if (outcome != VolumeOutcome.Success)
+            {
+                reached = pageStart + failedAt;
+                return outcome;
+            }
+
+            at = runEnd;
+        }
+
+        reached = pageStart + end;
+        return outcome;
+    }
+
+    /// <summary>Blocks from <paramref name="block"/> on that are read in one go.</summary>
+    private static int RunLength(in MapPage entries, int block, int endBlock)
+    {
+        ref readonly var first = ref entries[block];
+        var run = 1;
+        while (block + run < endBlock)
+        {
+            ref readonly var next = ref entries[block + run];
+            if (next.Kind != first.Kind)
+                break;
+            if (first.Kind == EntryKind.Data)
+            {
+                var together = first.IsCompressed
+                    ? next.ExtentId == first.ExtentId && next.IndexInExtent == first.IndexInExtent + run
+                    : next.Segment == first.Segment && next.OffsetBytes == first.OffsetBytes + (uint)(run * StoreFormat.BlockBytes) && next.Encoding == first.Encoding;
+                if (!together)
+                    break;
+            }
+
+            run++;
+        }
+
+        return run;
+    }
+
+    private VolumeOutcome ReadBase(long offsetBytes, IoBuffer destination, bool mayWait)
+    {
+        var inside = baseImage is null ? 0 : Math.Clamp(baseImage.SizeBytes - offsetBytes, 0, destination.Length);
+        destination.Slice(inside).Clear();
+        if (inside == 0)
+            return VolumeOutcome.Success;
+        if (!baseImage!.TryRead(offsetBytes, destination.Slice(0, inside), mayWait, out var outcome))
+            return VolumeOutcome.WouldWait;
+        return outcome == BlockOutcome.Success ? VolumeOutcome.Success : VolumeOutcome.Damaged;
+    }
+
+    /// <summary>
+    /// A run of raw blocks that lie one behind the other. Whole ones are read into the destination in one call and checked there; what
+    /// is partly wanted, in pieces, or still in a log buffer goes block by block.
+    /// </summary>
+    private unsafe VolumeOutcome ReadRaw(in MapPage entries, int block, int inBlock, IoBuffer destination, bool mayWait, ref int failedAt)
+    {
+        if (inBlock == 0 && destination.Length % StoreFormat.BlockBytes == 0)
+        {
+            ref readonly var first = ref entries[block];
+            var vectors = stackalloc IoSlice[StoreFormat.PageBlocks * 2];
+            var count = destination.CopyVectorsTo(new Span<IoSlice>(vectors, StoreFormat.PageBlocks * 2), out var covered);
+            if (covered == destination.Length)
+            {
+                var outcome = volume.ReadStoredVectors(first.Segment, first.OffsetBytes, vectors, count, covered, mayWait);
+                if (outcome == VolumeOutcome.Success)
+                    return VerifyInPlace(in entries, block, destination, ref failedAt);
+                if (outcome != VolumeOutcome.Changed)
+                    return outcome;
+            }
+        }
+
+        while (!destination.IsEmpty)
+        {
+            var length = (int)Math.Min(StoreFormat.BlockBytes - inBlock, destination.Length);
+            failedAt = (block << StoreFormat.BlockShift) + inBlock;
+            var outcome = ReadRawBlock(in entries[block], inBlock, destination.Slice(0, length), mayWait);
+            if (outcome != VolumeOutcome.Success)
+                return outcome;
+            destination = destination.Slice(length);
+            inBlock = 0;
+            block++;
+        }
+
+        return VolumeOutcome.Success;
+    }
+
+    private VolumeOutcome VerifyInPlace(in MapPage entries, int block, IoBuffer destination, ref int failedAt)
+    {
+        var count = (int)(destination.Length / StoreFormat.BlockBytes);
+        for (var i = 0; i < count; i++)
+        {
+            ref readonly var entry = ref entries[block + i];
+            var target = destination.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes);
+            var inOnePiece = target.TryGetSpan(out var bytes);
+            if (!inOnePiece)
+            {
+                bytes = Scratch.Current.Block;
+                target.CopyTo(bytes);
+            }
+
+            if (Crc32C.Compute(bytes) != entry.Checksum)
+            {
+                target.Clear();
+                failedAt = (block + i) << StoreFormat.BlockShift;
+                return VolumeOutcome.Damaged;
+            }
+
+            if (!Decrypt(in entry, bytes))
+                return VolumeOutcome.Damaged;
+            if (!inOnePiece && cipher is not null)
+                target.CopyFrom(bytes);
+        }
+
+        return VolumeOutcome.Success;
+    }
+
+    private VolumeOutcome ReadRawBlock(in MapEntry entry, int inBlock, IoBuffer destination, bool mayWait)
+    {
+        var whole = destination.Length == StoreFormat.BlockBytes && destination.TryGetSpan(out var bytes);
+        if (!whole)
+            bytes = Scratch.Current.Block;
+        else
+            destination.TryGetSpan(out bytes);
+        var outcome = volume.ReadStored(entry.Segment, entry.OffsetBytes, bytes, mayWait);
+        if (outcome != VolumeOutcome.Success)
+            return outcome;
+        if (Crc32C.Compute(bytes) != entry.Checksum || !Decrypt(in entry, bytes))
+        {
+            bytes.Clear();
+            return VolumeOutcome.Damaged;
+        }
+
+        if (!whole)
+            destination.CopyFrom(bytes[inBlock..]);
+        return VolumeOutcome.Success;
+    }
+
+    /// <summary>A run of blocks of one compressed extent: the whole extent is read, checked and decoded.</summary>
+    private VolumeOutcome ReadCompressed(in MapEntry entry, int inBlock, IoBuffer destination, bool mayWait)
+    {
+        var scratch = Scratch.Current;
+        var stored = scratch.Stored[..entry.StoredBytes];
+        var outcome = volume.ReadStored(entry.Segment, entry.OffsetBytes, stored, mayWait);
+        if (outcome != VolumeOutcome.Success)
+            return outcome;
+        if (Crc32C.Compute(stored) != entry.Checksum || !Decrypt(in entry, stored))
+            return VolumeOutcome.Damaged;
+        var blocks = entry.ExtentBlocks * StoreFormat.BlockBytes;
+        if (entry.IndexInExtent == 0 && inBlock == 0 && destination.Length == blocks && destination.TryGetSpan(out var target))
+            return Lz4.TryDecompress(stored, target) ? VolumeOutcome.Success : VolumeOutcome.Damaged;
+        var plain = scratch.Plain[..blocks];
+        if (!Lz4.TryDecompress(stored, plain))
+            return VolumeOutcome.Damaged;
+        destination.CopyFrom(plain[((entry.IndexInExtent * StoreFormat.BlockBytes) + inBlock)..]);
+        return VolumeOutcome.Success;
+    }
+
+    /// <summary>Decrypts stored bytes in place where the entry says they are encrypted; false where there is no key for them.</summary>
+    private bool Decrypt(in MapEntry entry, Span<byte> bytes)
+    {
+        if ((entry.Encoding & ExtentEncoding.Xts) == 0)
+            return true;
+        if (cipher is null)
+            return false;
+        cipher.Decrypt(bytes, bytes, entry.ExtentId, ExtentTweak.High(salt, entry.IsCompressed ? 0 : entry.IndexInExtent));
+        return true;
+    }
+}

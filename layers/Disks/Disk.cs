@@ -1,0 +1,211 @@
+using System.Runtime.CompilerServices;
+using CowScsi.Engine;
+
+namespace CowScsi.Layers;
+
+/// <summary>
+/// A disk or snapshot, open: the copy-on-write overlay of 4 KiB blocks over a base image, with compression and encryption of what is
+/// written. Requests run on the caller's thread as long as nothing must be waited for; a request that must wait is run again from its
+/// start on a waiting thread. (Reads are in Disk.Read.cs, changes in Disk.Write.cs.)
+/// </summary>
+internal sealed partial class Disk : BlockDevice
+{
+    private readonly Volume volume;
+    private readonly BaseImage? baseImage;
+    private readonly XtsCipher? cipher;
+    private readonly Compression compression;
+    private readonly ulong salt;
+    private BlockGeometry geometry;
+    private volatile bool closed;
+
+    public Disk(Volume volume, BaseImage? baseImage, XtsCipher? cipher, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
+    {
+        this.volume = volume;
+        this.baseImage = baseImage;
+        this.cipher = cipher;
+        this.compression = compression;
+        this.salt = salt;
+        geometry = new BlockGeometry(sizeBytes, logicalBlockBytes, StoreFormat.BlockBytes, StoreFormat.PageBytes, StoreFormat.BlockBytes, volume.IsReadOnly, HasVolatileCache: !volume.IsReadOnly);
+    }
+
+    public override BlockGeometry Geometry => Volatile.Read(ref geometry);
+
+    public Volume Volume => volume;
+
+    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination)
+    {
+        if (Refuse(offsetBytes, destination.Length, out var refused))
+            return new(refused);
+        return TryRead(offsetBytes, destination, mayWait: false, out var result)
+            ? new(result)
+            : DiskJob.Start(this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination);
+    }
+
+    public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options)
+    {
+        if (RefuseChange(offsetBytes, source.Length, out var refused))
+            return new(refused);
+        var written = TryWrite(offsetBytes, source, mayWait: false, out var result)
+            ? new ValueTask<BlockResult>(result)
+            : DiskJob.Start(this, DiskJob.Kind.Write, offsetBytes, source.Length, source);
+        return (options & WriteOptions.ForceUnitAccess) != 0 ? ThenFlush(written) : written;
+    }
+
+    public override ValueTask<BlockResult> FlushAsync()
+    {
+        if (closed)
+            return new(BlockResult.Fail(BlockOutcome.Closed));
+        if (volume.IsReadOnly)
+            return new(BlockResult.Success);
+        var flush = volume.FlushAsync();
+        return flush.IsCompletedSuccessfully ? new(ToResult(flush.Result)) : AwaitFlush(flush);
+    }
+
+    public override ValueTask<BlockResult> DiscardAsync(long offsetBytes, long lengthBytes) => WriteZeroesAsync(offsetBytes, lengthBytes, WriteOptions.None);
+
+    public override ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options)
+    {
+        if (RefuseChange(offsetBytes, lengthBytes, out var refused))
+            return new(refused);
+        var written = lengthBytes <= InlineZeroBytesMax && TryZero(offsetBytes, lengthBytes, mayWait: false, out var result)
+            ? new ValueTask<BlockResult>(result)
+            : DiskJob.Start(this, DiskJob.Kind.Zero, offsetBytes, lengthBytes, default);
+        return (options & WriteOptions.ForceUnitAccess) != 0 ? ThenFlush(written) : written;
+    }
+
+    public override AllocationRun GetAllocation(long offsetBytes, long lengthBytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(lengthBytes);
+        var end = Math.Min(offsetBytes + lengthBytes, Geometry.SizeBytes);
+        AllocationState? state = null;
+        var at = offsetBytes;
+        while (at < end)
+        {
+            var (runEnd, runState) = AllocationAt(at, end);
+            if (state is not null && runState != state)
+                break;
+            state = runState;
+            at = runEnd;
+        }
+
+        return new AllocationRun(offsetBytes, at - offsetBytes, state ?? AllocationState.Deallocated);
+    }
+
+    /// <summary>Runs a request on a thread that may wait.</summary>
+    public BlockResult RunWaiting(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
+    {
+        BlockResult result;
+        switch (kind)
+        {
+            case DiskJob.Kind.Read:
+                TryRead(offsetBytes, buffer, mayWait: true, out result);
+                return result;
+            case DiskJob.Kind.Write:
+                TryWrite(offsetBytes, buffer, mayWait: true, out result);
+                return result;
+            default:
+                TryZero(offsetBytes, lengthBytes, mayWait: true, out result);
+                return result;
+        }
+    }
+
+    /// <summary>A new size; what lies behind a smaller one has been zeroed by the caller or will be.</summary>
+    public void SetSize(long sizeBytes)
+    {
+        Volatile.Write(ref geometry, geometry with { SizeBytes = sizeBytes });
+        OnGeometryChanged();
+    }
+
+    /// <summary>Zeroes a range without looking at the size; for shrinking.</summary>
+    public BlockResult ZeroBehindEnd(long offsetBytes, long lengthBytes)
+    {
+        TryZero(offsetBytes, lengthBytes, mayWait: true, out var result);
+        return result;
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        Close();
+        return ValueTask.CompletedTask;
+    }
+
+    /// <summary>Lets everything go. No request is under way any more.</summary>
+    public void Close()
+    {
+        if (closed)
+            return;
+        closed = true;
+        volume.Dispose();
+        baseImage?.Dispose();
+        cipher?.Dispose();
+    }
+
+    private (long End, AllocationState State) AllocationAt(long at, long end)
+    {
+        var page = new PageNumber((uint)(at >> StoreFormat.PageShift));
+        var pageEnd = Math.Min(end, (long)(page.Value + 1) << StoreFormat.PageShift);
+        var limit = (uint)((end + StoreFormat.PageBytes - 1) >> StoreFormat.PageShift);
+        if (baseImage is null || at >= baseImage.SizeBytes)
+        {
+            // Nothing lies beneath: whole pages that no layer holds are passed over at once.
+            var next = volume.NextMappedPage(page.Value, limit);
+            if (next > page.Value)
+                return (Math.Min(end, (long)next << StoreFormat.PageShift), AllocationState.Deallocated);
+        }
+
+        if (volume.TryGetPage(page, mayWait: true, out var entries) != VolumeOutcome.Success)
+            return (pageEnd, AllocationState.Mapped); // What cannot be looked up is not called free.
+        var block = (int)((at & (StoreFormat.PageBytes - 1)) >> StoreFormat.BlockShift);
+        var blockEnd = Math.Min(pageEnd, (at & ~(long)(StoreFormat.BlockBytes - 1)) + StoreFormat.BlockBytes);
+        switch (entries[block].Kind)
+        {
+            case EntryKind.Data:
+                return (blockEnd, AllocationState.Mapped);
+            case EntryKind.Zero:
+                return (blockEnd, AllocationState.Deallocated);
+            default:
+                if (baseImage is null || at >= baseImage.SizeBytes)
+                    return (blockEnd, AllocationState.Deallocated);
+                var under = baseImage.GetAllocation(at, Math.Min(blockEnd, baseImage.SizeBytes) - at);
+                return (at + under.LengthBytes, under.State);
+        }
+    }
+
+    private bool Refuse(long offsetBytes, long lengthBytes, out BlockResult refused)
+    {
+        refused = default;
+        if (closed)
+            refused = BlockResult.Fail(BlockOutcome.Closed);
+        else if (!IsInside(Geometry, offsetBytes, lengthBytes))
+            refused = BlockResult.Fail(BlockOutcome.OutOfRange);
+        else if (lengthBytes == 0)
+            refused = BlockResult.Success;
+        else
+            return false;
+        return true;
+    }
+
+    private bool RefuseChange(long offsetBytes, long lengthBytes, out BlockResult refused)
+    {
+        if (volume.IsReadOnly && !closed)
+        {
+            refused = BlockResult.Fail(BlockOutcome.ReadOnly);
+            return true;
+        }
+
+        return Refuse(offsetBytes, lengthBytes, out refused);
+    }
+
+    private static BlockResult ToResult(FileOutcome outcome) =>
+        outcome == FileOutcome.Success ? BlockResult.Success : BlockResult.Fail(BlockOutcome.WriteFault);
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private static async ValueTask<BlockResult> AwaitFlush(ValueTask<FileOutcome> flush) => ToResult(await flush);
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    private async ValueTask<BlockResult> ThenFlush(ValueTask<BlockResult> written)
+    {
+        var result = await written;
+        return result.IsSuccess ? await FlushAsync() : result;
+    }
+}

@@ -1,0 +1,109 @@
+using System.Globalization;
+using System.Numerics;
+using CowScsi.Layers;
+
+namespace CowScsi.Bench;
+
+/// <summary>The run did not do what it measured: a request failed, or data read back differ. No figure of it counts.</summary>
+internal sealed class BenchException : Exception
+{
+    public BenchException(string message)
+        : base(message)
+    {
+    }
+}
+
+/// <summary>A combination of layers under test.</summary>
+internal sealed record Stack(string Name, Compression Compression, Encryption Encryption)
+{
+    public static readonly IReadOnlyList<Stack> All =
+    [
+        new("plain", Compression.None, Encryption.None),
+        new("lz4", Compression.Lz4, Encryption.None),
+        new("xts", Compression.None, Encryption.XtsAes256),
+        new("lz4+xts", Compression.Lz4, Encryption.XtsAes256),
+    ];
+}
+
+/// <summary>What to measure, and how long.</summary>
+internal sealed class BenchOptions
+{
+    public const string Usage =
+        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--no-snapshots] [--json FILE|-]";
+
+    /// <summary>Where stores are made; removed afterwards.</summary>
+    public string Directory { get; private set; } = Path.Combine(Path.GetTempPath(), "vdisk-bench");
+
+    /// <summary>Length of one run of one job.</summary>
+    public double RunSeconds { get; private set; } = 2;
+
+    /// <summary>Runs a job; the median counts.</summary>
+    public int Runs { get; private set; } = 3;
+
+    /// <summary>Size of the disk, a power of two: random walks visit each block once before any block twice.</summary>
+    public long DiskBytes { get; private set; } = 1L << 30;
+
+    public IReadOnlyList<Stack> Stacks { get; private set; } = Stack.All;
+
+    public bool WithSnapshots { get; private set; } = true;
+
+    /// <summary>Where the report goes as JSON; "-" is standard output; null is nowhere.</summary>
+    public string? JsonPath { get; private set; }
+
+    public bool IsJsonOnStandardOutput => JsonPath is "-";
+
+    public static bool TryParse(string[] args, out BenchOptions options, out string complaint)
+    {
+        options = new BenchOptions();
+        complaint = "";
+        for (var i = 0; i < args.Length; i++)
+        {
+            if (args[i] is "--no-snapshots")
+            {
+                options.WithSnapshots = false;
+                continue;
+            }
+
+            if (i + 1 == args.Length || !options.TrySet(args[i], args[i + 1]))
+            {
+                complaint = $"vdisk-bench: '{args[i]}' is not an option, or lacks an acceptable value";
+                return false;
+            }
+
+            i++;
+        }
+
+        return true;
+    }
+
+    private bool TrySet(string option, string value)
+    {
+        switch (option)
+        {
+            case "--dir":
+                Directory = Path.GetFullPath(value);
+                return true;
+            case "--json":
+                JsonPath = value;
+                return true;
+            case "--seconds" when double.TryParse(value, CultureInfo.InvariantCulture, out var seconds) && seconds is > 0 and <= 3600:
+                RunSeconds = seconds;
+                return true;
+            case "--runs" when int.TryParse(value, CultureInfo.InvariantCulture, out var runs) && runs is > 0 and <= 1000:
+                Runs = runs;
+                return true;
+            case "--size-mib" when long.TryParse(value, CultureInfo.InvariantCulture, out var mib) && mib is >= 16 and <= 1 << 20 && BitOperations.IsPow2(mib):
+                DiskBytes = mib << 20;
+                return true;
+            case "--stacks" when value is "none":
+                Stacks = [];
+                return true;
+            case "--stacks":
+                var names = value.Split(',');
+                Stacks = [.. Stack.All.Where(stack => names.Contains(stack.Name, StringComparer.Ordinal))];
+                return Stacks.Count == names.Length;
+            default:
+                return false;
+        }
+    }
+}
