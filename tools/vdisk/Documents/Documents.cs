@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace CowScsi.Vdisk.Documents;
 
 // What `--json` prints and what the control socket carries: the same documents. Names are stable; a field may be added, none is
@@ -86,6 +88,7 @@ internal sealed record DiskDocument
     /// <summary>Why a disk made on a running server is not served; null where it is, or where no server runs.</summary>
     public string? NotServed { get; init; }
 
+    [JsonIgnore]
     public bool IsEncrypted => !string.Equals(Encryption, CodecNames.None, StringComparison.Ordinal);
 }
 
