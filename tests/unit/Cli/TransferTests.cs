@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CowScsi.Engine;
 using CowScsi.Vdisk;
 using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Sessions;
@@ -89,7 +90,7 @@ public sealed class TransferTests
     {
         await using var store = await CliStore.CreateAsync(isServed);
         await store.Cli.DoAsync("create", "pg", "--size", "1GiB");
-        await using var session = await StoreSessions.OpenAsync(store.Directory, Engine.StoreOptions.Default, default);
+        await using var session = await StoreSessions.OpenAsync(store.Directory, StoreOptions.Default, default);
         await using var source = new BrokenSource(new InvalidOperationException("must not be read"));
         var error = await Record.ExceptionAsync(async () => await session.ImportAsync(new DiskRequest { Name = "pg" }, null, source, default));
         Assert.NotNull(error);
@@ -103,7 +104,7 @@ public sealed class TransferTests
     public async Task SourceThatFails_LeavesNoDiskAndItsReasonIsTold(bool isServed)
     {
         await using var store = await CliStore.CreateAsync(isServed);
-        await using var session = await StoreSessions.OpenAsync(store.Directory, Engine.StoreOptions.Default, default);
+        await using var session = await StoreSessions.OpenAsync(store.Directory, StoreOptions.Default, default);
         await using var source = new BrokenSource(new IOException("the cable was pulled"));
         var error = await Assert.ThrowsAsync<IOException>(async () => await session.ImportAsync(new DiskRequest { Name = "pg" }, null, source, default));
         Assert.Equal("the cable was pulled", error.Message);
@@ -116,7 +117,7 @@ public sealed class TransferTests
     public async Task InterruptedImport_LeavesNoDisk(bool isServed)
     {
         await using var store = await CliStore.CreateAsync(isServed);
-        await using var session = await StoreSessions.OpenAsync(store.Directory, Engine.StoreOptions.Default, default);
+        await using var session = await StoreSessions.OpenAsync(store.Directory, StoreOptions.Default, default);
         using var stop = new CancellationTokenSource();
         await using var source = new EndlessSource(afterPieces: 3, stop.Cancel);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(

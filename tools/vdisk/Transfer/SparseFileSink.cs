@@ -16,7 +16,9 @@ internal sealed class SparseFileSink : IExportSink
     public SparseFileSink(string path)
     {
         // A symbolic link is followed, not replaced.
-        this.path = File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+        this.path = new FileInfo(path).LinkTarget is null
+            ? Path.GetFullPath(path)
+            : File.ResolveLinkTarget(path, returnFinalTarget: true)!.FullName;
         temporaryPath = $"{this.path}.{Environment.ProcessId}.partial";
     }
 
