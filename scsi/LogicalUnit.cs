@@ -133,7 +133,7 @@ public sealed class LogicalUnit
         }
     }
 
-    /// <summary>Makes a nexus known. It has a power-on unit attention, and the one given.</summary>
+    /// <summary>Makes a nexus known.</summary>
     internal void Attach(ItlNexus itl)
     {
         lock (gate)

@@ -56,11 +56,12 @@ internal sealed class MapCheckpointFiles(string folder) : ICheckpointManager
 
     public IDevice GetIndexDevice(Guid indexToken) => Devices.CreateLogDevice(IndexPath(indexToken) + ".ht", recoverDevice: true);
 
-    public IDevice GetSnapshotLogDevice(Guid token) => throw new NotSupportedException("only fold-over checkpoints are taken");
+    public IDevice GetSnapshotLogDevice(Guid token) => new NullDevice();
 
-    public IDevice GetSnapshotObjectLogDevice(Guid token) => throw new NotSupportedException("only fold-over checkpoints are taken");
+    public IDevice GetSnapshotObjectLogDevice(Guid token) => new NullDevice();
 
-    public IDevice GetDeltaLogDevice(Guid token) => throw new NotSupportedException("only fold-over checkpoints are taken");
+    /// <summary>Asked for in every recovery; fold-over checkpoints have no delta log.</summary>
+    public IDevice GetDeltaLogDevice(Guid token) => new NullDevice();
 
     public void Purge(Guid token)
     {

@@ -122,14 +122,18 @@ public sealed class InquiryTests
         while (!rest.IsEmpty)
         {
             var body = rest.Slice(4, rest[3]);
-            seen.Add($"{rest[0]:X2} {rest[1]:X2} " + ((rest[0] & 0xF) == 1 ? Convert.ToHexString(body) : Encoding.UTF8.GetString(body).TrimEnd('\0')));
+            var text = (rest[0] & 0xF) == 1 ? Convert.ToHexString(body) : Encoding.UTF8.GetString(body).TrimEnd('\0');
+            seen.Add($"{rest[0]:X2} {rest[1]:X2} {text}");
             Assert.True((rest[1] & 0xF) != 8 || body.Length % 4 == 0);
             rest = rest[(4 + rest[3])..];
         }
 
         var naa = Convert.ToHexString(initiator.Unit.Identity.Naa);
         Assert.Equal(
-            ["01 03 " + naa, "02 01 COWSCSI 0b8e9fcc7d4b4d0a9c531f0b6a0e7a11", "03 08 naa." + naa, "01 14 00000001", "03 18 " + Initiator.PortName],
+            [
+                "01 03 " + naa, "02 01 COWSCSI 0b8e9fcc7d4b4d0a9c531f0b6a0e7a11", "03 08 naa." + naa,
+                "01 14 00000001", "03 18 " + Initiator.PortName,
+            ],
             seen);
     }
 

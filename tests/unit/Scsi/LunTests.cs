@@ -184,6 +184,9 @@ public sealed class LunTests
         initiator.AssertSense(0x052000, "1E 00 00 00 01 00");
     }
 
-    private static LogicalUnit NewUnit() =>
-        new(new RamDisk(), LogicalUnitIdentity.FromDisk(new Guid("7c9e6679-7425-40de-944b-e07fc1f90ae7"), "other"), new LogicalUnitOptions());
+    private static LogicalUnit NewUnit()
+    {
+        var id = new Guid("7c9e6679-7425-40de-944b-e07fc1f90ae7");
+        return new LogicalUnit(new RamDisk(), LogicalUnitIdentity.FromDisk(id, "other"), new LogicalUnitOptions());
+    }
 }

@@ -25,7 +25,8 @@ public sealed class ModeTests
         using var initiator = new Initiator();
         initiator.AssertGood("5A 10 0A 00 00 00 00 00 FF 00");
         Assert.Equal(
-            Initiator.Hex("00 22 00 10 01 00 00 10" + "00 00 00 00 00 00 08 00 00 00 00 00 00 00 02 00" + Control), initiator.Data.ToArray());
+            Initiator.Hex("00 22 00 10 01 00 00 10" + "00 00 00 00 00 00 08 00 00 00 00 00 00 00 02 00" + Control),
+            initiator.Data.ToArray());
         initiator.AssertGood("5A 08 0A 00 00 00 00 00 FF 00");
         Assert.Equal(Initiator.Hex("00 12 00 10 00 00 00 00" + Control), initiator.Data.ToArray());
     }
@@ -90,7 +91,8 @@ public sealed class ModeTests
     public void WriteCache_TurnedOff_FlushesAndForcesEveryWrite()
     {
         using var initiator = new Initiator();
-        initiator.AssertGood("15 10 00 00 18 00", Initiator.Hex("00 00 00 00" + Caching.Replace("08 12 04", "08 12 00", StringComparison.Ordinal)));
+        var uncached = Caching.Replace("08 12 04", "08 12 00", StringComparison.Ordinal);
+        initiator.AssertGood("15 10 00 00 18 00", Initiator.Hex("00 00 00 00" + uncached));
         Assert.Equal(1, initiator.Disk.Flushes);
         initiator.AssertGood("2A 00 00 00 00 00 00 00 01 00", new byte[512]);
         Assert.Equal(1, initiator.Disk.ForcedWrites);

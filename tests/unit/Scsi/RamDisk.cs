@@ -106,6 +106,9 @@ internal sealed class RamDisk : BlockDevice
         var first = (int)(offsetBytes / geometry.LogicalBlockBytes);
         var last = (int)((offsetBytes + lengthBytes) / geometry.LogicalBlockBytes);
         var end = first + 1;
+
+        // A run may end where its state does not: never more than 64 blocks at once.
+        last = Math.Min(last, first + 64);
         while (end < last && isMapped[end] == isMapped[first])
             end++;
         return new AllocationRun(

@@ -61,7 +61,8 @@ public sealed class ReadModifyWriteTests
         initiator.Disk.IsHolding = true;
         var commands = Enumerable.Range(0, 3).Select(_ => new ScsiCommand()).ToArray();
         var write = initiator.Start(commands[0], Initiator.Hex("2A 00 00 00 00 00 00 00 01 00"), new byte[512]).AsTask();
-        var compare = initiator.Start(commands[1], Initiator.Hex("89 00 00 00 00 00 00 00 00 00 00 00 00 01 00 00"), new byte[1024]).AsTask();
+        var compareOne = Initiator.Hex("89 00 00 00 00 00 00 00 00 00 00 00 00 01 00 00");
+        var compare = initiator.Start(commands[1], compareOne, new byte[1024]).AsTask();
         var head = initiator.Start(
             commands[2], Initiator.Hex("2A 00 00 00 00 00 00 00 01 00"), new byte[512], attribute: TaskAttribute.HeadOfQueue).AsTask();
         Assert.Equal((0, 2), (initiator.Disk.Reads, initiator.Disk.HeldCount));
@@ -175,7 +176,8 @@ public sealed class ReadModifyWriteTests
         initiator.AssertGood("28 00 00 00 00 00 00 00 01 00");
         foreach (var refused in new[] { "28 00 00 00 00 00 00 00 01 00", "00 00 00 00 00 00", "16 00 00 00 00 00", "1A 00 08 00 FF 00" })
             Assert.Equal(ScsiStatus.ReservationConflict, other.Send(refused));
-        foreach (var allowed in new[] { "12 00 00 00 FF 00", "03 00 00 00 FF 00", "A0 00 00 00 00 00 00 00 01 00 00 00", "17 00 00 00 00 00" })
+        const string ReportLuns = "A0 00 00 00 00 00 00 00 01 00 00 00";
+        foreach (var allowed in new[] { "12 00 00 00 FF 00", "03 00 00 00 FF 00", ReportLuns, "17 00 00 00 00 00" })
             other.AssertGood(allowed);
         Assert.Equal(ScsiStatus.ReservationConflict, other.Send("00 00 00 00 00 00"));
         initiator.AssertGood("17 00 00 00 00 00");

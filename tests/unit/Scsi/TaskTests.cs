@@ -288,6 +288,21 @@ public sealed class TaskTests
     }
 
     [Fact]
+    public async Task RemovedNexus_WaitsForTasksOfALunThatWasUnmapped()
+    {
+        using var initiator = new Initiator();
+        initiator.Disk.IsHolding = true;
+        var run = initiator.Start(initiator.Command, ReadOne).AsTask();
+        Assert.True(initiator.Target.RemoveLun(0));
+        var removal = initiator.Target.RemoveNexusAsync(initiator.Nexus).AsTask();
+        Assert.False(removal.IsCompleted);
+        initiator.Disk.Release();
+        await removal;
+        await run;
+        Assert.True(initiator.Command.IsAborted);
+    }
+
+    [Fact]
     public async Task Close_WaitsForTheLastTaskAndTakesNoMore()
     {
         using var initiator = new Initiator();
@@ -377,7 +392,8 @@ public sealed class TaskTests
 
         public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination) => new(BlockResult.Success);
 
-        public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options) => new(BlockResult.Success);
+        public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options) =>
+            new(BlockResult.Success);
 
         public override ValueTask<BlockResult> FlushAsync() => new(BlockResult.Success);
 

@@ -178,7 +178,8 @@ public sealed class ThinAndVerifyTests
     });
 
     [Fact]
-    public void Verify_WithReservedByteCheck_PointsAtIt() => Using(initiator => initiator.AssertInvalidCdb("2F 04 00 00 00 00 00 00 01 00", 1, 2));
+    public void Verify_WithReservedByteCheck_PointsAtIt() =>
+        Using(initiator => initiator.AssertInvalidCdb("2F 04 00 00 00 00 00 00 01 00", 1, 2));
 
     [Theory]
     [InlineData("35 00 00 00 00 00 00 00 00 00")]

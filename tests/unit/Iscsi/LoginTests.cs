@@ -1,0 +1,338 @@
+using System.Security.Cryptography;
+using System.Text;
+using CowScsi.Iscsi;
+using CowScsi.Iscsi.Login;
+using CowScsi.Iscsi.Pdu;
+using CowScsi.Scsi;
+using Xunit;
+
+namespace CowScsi.Tests.Unit.Iscsi;
+
+public sealed class LoginTests
+{
+    private const string Initiator = "InitiatorName=" + TestInitiator.Name;
+    private const string Target = "TargetName=" + TestTarget.Name;
+
+    [Fact]
+    public async Task Login_TellsWhatTheTargetTakes()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var keys = initiator.Login("MaxRecvDataSegmentLength=8192", "X-test=1", "InitialR2T=No", "MaxBurstLength=65536");
+
+        Assert.Equal("1", keys["TargetPortalGroupTag"]);
+        Assert.Equal("262144", keys["MaxRecvDataSegmentLength"]);
+        Assert.Equal("NotUnderstood", keys["X-test"]);
+        Assert.Equal("No", keys["InitialR2T"]);
+        Assert.Equal("65536", keys["MaxBurstLength"]);
+        Assert.NotEqual(0, initiator.Tsih);
+    }
+
+    [Fact]
+    public async Task Login_ThroughBothStages()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var security = initiator.ExchangeLogin(0x81, Initiator, Target, "SessionType=Normal", "AuthMethod=CHAP,None");
+        Assert.Equal(0x81, security.Flags);
+        Assert.Equal("None", TestInitiator.Pairs(security.Data)["AuthMethod"]);
+        Assert.Equal(0, initiator.Tsih);
+
+        var operational = initiator.ExchangeLogin(0x04, "HeaderDigest=None");
+        Assert.Equal(0x04, operational.Flags);
+        var last = initiator.ExchangeLogin(0x87);
+        Assert.Equal(0x87, last.Flags);
+        initiator.ClearUnitAttentions();
+    }
+
+    [Fact]
+    public async Task Login_TextOverSeveralPdus()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var text = TestInitiator.Text(Initiator, Target, "MaxBurstLength=4096");
+        var first = initiator.LoginRequest(0x44);
+        first.Data = text[..20];
+        initiator.Send(first);
+        var partial = initiator.Receive(Opcode.LoginResponse);
+        Assert.Equal(0x04, partial.Flags);
+        Assert.Empty(partial.Data);
+
+        var second = initiator.LoginRequest(0x87);
+        second.Data = text[20..];
+        initiator.Send(second);
+        var answer = initiator.Receive(Opcode.LoginResponse);
+        Assert.Equal(0x87, answer.Flags);
+        Assert.Equal("4096", TestInitiator.Pairs(answer.Data)["MaxBurstLength"]);
+    }
+
+    [Fact]
+    public async Task Login_TextWithoutEndIsRefused()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        for (var sent = 0; sent <= LoginExchange.TextBytesMax; sent += 8192)
+        {
+            var part = initiator.LoginRequest(0x44);
+            part.Data = new byte[8192];
+            initiator.Send(part);
+            var answer = initiator.Receive(Opcode.LoginResponse);
+            if (TestInitiator.StatusOf(answer) != 0)
+            {
+                Assert.Equal((int)LoginStatus.OutOfResources, TestInitiator.StatusOf(answer));
+                return;
+            }
+        }
+
+        Assert.Fail("login text without a bound");
+    }
+
+    // flags, keys, status
+    [Theory]
+    [InlineData(0x87, Target, LoginStatus.MissingParameter)]
+    [InlineData(0x87, Initiator, LoginStatus.MissingParameter)]
+    [InlineData(0x87, Initiator + "\0TargetName=iqn.2026-01.test:none", LoginStatus.NotFound)]
+    [InlineData(0x87, "InitiatorName=x\0" + Target, LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0SessionType=Other", LoginStatus.SessionTypeNotSupported)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0MaxBurstLength=4096\0MaxBurstLength=4096", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0AuthMethod=None", LoginStatus.InvalidDuringLogin)]
+    [InlineData(0x81, Initiator + "\0" + Target + "\0MaxBurstLength=4096", LoginStatus.InvalidDuringLogin)]
+    [InlineData(0x81, Initiator + "\0" + Target + "\0AuthMethod=KRB5", LoginStatus.AuthenticationFailure)]
+    [InlineData(0x8C, Initiator + "\0" + Target, LoginStatus.InvalidDuringLogin)]
+    [InlineData(0x86, Initiator + "\0" + Target, LoginStatus.InvalidDuringLogin)]
+    [InlineData(0x85, Initiator + "\0" + Target, LoginStatus.InvalidDuringLogin)]
+    [InlineData(0xC7, Initiator + "\0" + Target, LoginStatus.InvalidDuringLogin)]
+    [InlineData(0x87, "not a key", LoginStatus.InitiatorError)]
+    internal async Task Login_BadRequestIsRefusedWithItsStatus(int flags, string keys, LoginStatus status)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var answer = initiator.ExchangeLogin((byte)flags, keys.Split('\0'));
+        Assert.Equal((int)status, TestInitiator.StatusOf(answer));
+        Assert.Empty(initiator.ReceiveToEnd());
+        Assert.Contains(target.Lines, static line => line.Contains("login refused", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Login_NewerVersionIsRefused()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var pdu = initiator.LoginRequest(0x87, Initiator, Target);
+        pdu.Header[3] = 1;
+        initiator.Send(pdu);
+        Assert.Equal((int)LoginStatus.UnsupportedVersion, TestInitiator.StatusOf(initiator.Receive(Opcode.LoginResponse)));
+    }
+
+    [Fact]
+    public async Task Login_ToASessionThatDoesNotExistOrIsFull()
+    {
+        await using var target = new TestTarget();
+        using var first = target.Login();
+        foreach (var (tsih, status) in new[] { (first.Tsih, LoginStatus.TooManyConnections), ((ushort)(first.Tsih + 1), LoginStatus.SessionDoesNotExist) })
+        {
+            using var second = target.Connect();
+            var pdu = second.LoginRequest(0x87, Initiator, Target);
+            pdu.Header[14] = (byte)(tsih >> 8);
+            pdu.Header[15] = (byte)tsih;
+            second.Send(pdu);
+            Assert.Equal((int)status, TestInitiator.StatusOf(second.Receive(Opcode.LoginResponse)));
+        }
+
+        first.ClearUnitAttentions();
+    }
+
+    [Fact]
+    public async Task Login_WithTheSameNameAndIsidReinstatesTheSession()
+    {
+        await using var target = new TestTarget();
+        using var first = target.Login();
+        using var other = target.Connect();
+        other.Isid = [0x80, 0, 0, 0, 0, 2];
+        other.Login();
+
+        using var second = target.Connect();
+        second.Login();
+        second.ClearUnitAttentions();
+
+        Assert.Empty(first.ReceiveToEnd());
+        other.ClearUnitAttentions();
+        Assert.Equal(2, target.Server.SessionCount);
+    }
+
+    [Fact]
+    public async Task Login_ReinstatementWaitsForCommandsOfTheOldSession()
+    {
+        await using var target = new TestTarget();
+        using var first = target.Login();
+        target.Disk.Hold();
+        first.Command(0xC0, 512, TestInitiator.Read10(0, 1));
+        await target.Disk.Arrival;
+
+        using var second = target.Connect();
+        second.Send(second.LoginRequest(0x87, Initiator, Target));
+        Assert.Empty(first.ReceiveToEnd());
+        Assert.Equal(0, second.Socket.Available);
+        target.Disk.Release();
+        Assert.Equal(0, TestInitiator.StatusOf(second.Receive(Opcode.LoginResponse)));
+    }
+
+    [Fact]
+    public async Task Sessions_AreBounded()
+    {
+        await using var target = new TestTarget(new IscsiPortalOptions { SessionsMax = 1 });
+        using var first = target.Login();
+        using var second = target.Connect();
+        second.Isid = [0x80, 0, 0, 0, 0, 9];
+        Assert.Equal((int)LoginStatus.OutOfResources, TestInitiator.StatusOf(second.ExchangeLogin(0x87, Initiator, Target)));
+    }
+
+    [Fact]
+    public async Task Discovery_NamesTargetsAndAddresses()
+    {
+        await using var target = new TestTarget();
+        target.Server.AddTarget("iqn.2026-01.test.cowscsi:another", new ScsiTarget("another"));
+        using var initiator = target.Connect();
+        initiator.LoginAs(Initiator, "SessionType=Discovery");
+
+        var all = SendTargets(initiator, "All");
+        Assert.Equal(
+            $"TargetName=iqn.2026-01.test.cowscsi:another\0TargetAddress={target.Portal},1\0TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0",
+            all);
+        Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", SendTargets(initiator, TestTarget.Name));
+        Assert.Equal("", SendTargets(initiator, "iqn.2026-01.test:none"));
+    }
+
+    [Fact]
+    public async Task Discovery_OfManyTargetsComesInParts()
+    {
+        await using var target = new TestTarget();
+        for (var i = 0; i < 200; i++)
+            target.Server.AddTarget($"iqn.2026-01.test.cowscsi:many-{i:d4}", new ScsiTarget("many"));
+        using var initiator = target.Connect();
+        initiator.LoginAs(Initiator, "SessionType=Discovery", "MaxRecvDataSegmentLength=512");
+        var text = SendTargets(initiator, "All");
+        Assert.Equal(201, text.Split("TargetName=").Length - 1);
+    }
+
+    [Fact]
+    public async Task NormalSession_TellsOnlyItsOwnTarget()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Login();
+        Assert.Equal("SendTargets=Reject\0", SendTargets(initiator, "All"));
+        Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", SendTargets(initiator, ""));
+    }
+
+    [Theory]
+    [InlineData("5", false)]
+    [InlineData("7", false)]
+    [InlineData("5", true)]
+    [InlineData("7,5", true)]
+    public async Task Chap_RightSecretsLogIn(string algorithms, bool isMutual)
+    {
+        await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret", "disk", "the-disks-secret"));
+        using var initiator = target.Connect();
+        var result = Chap(initiator, algorithms, "alice", "alices-secret", isMutual ? "the-disks-secret" : null);
+        Assert.Equal(0, TestInitiator.StatusOf(result));
+        initiator.ExchangeLogin(0x87);
+        initiator.ClearUnitAttentions();
+    }
+
+    [Theory]
+    [InlineData("5", "alice", "wrong-secret-1")]
+    [InlineData("5", "bob", "alices-secret")]
+    [InlineData("99", "alice", "alices-secret")]
+    public async Task Chap_WrongAnswersAreRefused(string algorithms, string user, string secret)
+    {
+        await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret"));
+        using var initiator = target.Connect();
+        Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(Chap(initiator, algorithms, user, secret, null)));
+    }
+
+    [Fact]
+    public async Task Chap_CannotBeSkippedOrReflected()
+    {
+        await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret", "disk", "the-disks-secret"));
+        using (var skipping = target.Connect())
+            Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(skipping.ExchangeLogin(0x87, Initiator, Target)));
+        using (var unwilling = target.Connect())
+            Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(unwilling.ExchangeLogin(0x81, Initiator, Target, "AuthMethod=None")));
+
+        using var reflecting = target.Connect();
+        reflecting.ExchangeLogin(0x00, Initiator, Target, "AuthMethod=CHAP");
+        var challenge = TestInitiator.Pairs(reflecting.ExchangeLogin(0x00, "CHAP_A=5").Data);
+        var response = Respond("5", byte.Parse(challenge["CHAP_I"]), "alices-secret", Convert.FromHexString(challenge["CHAP_C"][2..]));
+        var reflected = reflecting.ExchangeLogin(
+            0x81, "CHAP_N=alice", "CHAP_R=0x" + Convert.ToHexString(response), "CHAP_I=" + challenge["CHAP_I"], "CHAP_C=" + challenge["CHAP_C"]);
+        Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(reflected));
+    }
+
+    [Fact]
+    public async Task Chap_GuardsDiscoveryWhereAsked()
+    {
+        await using var target = new TestTarget(new IscsiPortalOptions { DiscoveryCredentials = new IscsiChapCredentials("alice", "alices-secret") });
+        using var initiator = target.Connect();
+        Assert.Equal(
+            (int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(initiator.ExchangeLogin(0x87, Initiator, "SessionType=Discovery")));
+    }
+
+    [Fact]
+    public void Chap_ShortOrEqualSecretsAreRefusedAtOnce()
+    {
+        Assert.Throws<ArgumentException>(() => new IscsiChapCredentials("alice", "short"));
+        Assert.Throws<ArgumentException>(() => new IscsiChapCredentials("alice", "alices-secret", "disk", "alices-secret"));
+        Assert.Equal("alice", new IscsiChapCredentials("alice", "short", allowShortSecret: true).UserName);
+    }
+
+    private static WirePdu Chap(TestInitiator initiator, string algorithms, string user, string secret, string? mutualSecret)
+    {
+        initiator.ExchangeLogin(0x00, Initiator, Target, "AuthMethod=CHAP,None");
+        var step = initiator.ExchangeLogin(0x00, "CHAP_A=" + algorithms);
+        if (TestInitiator.StatusOf(step) != 0)
+            return step;
+        var challenge = TestInitiator.Pairs(step.Data);
+        var algorithm = challenge["CHAP_A"];
+        var response = Respond(algorithm, byte.Parse(challenge["CHAP_I"]), secret, Convert.FromHexString(challenge["CHAP_C"][2..]));
+        var ours = TestInitiator.Pattern(16, 7);
+        string[] mutual = mutualSecret is null ? [] : ["CHAP_I=9", "CHAP_C=0x" + Convert.ToHexString(ours)];
+        var answer = initiator.ExchangeLogin(0x81, ["CHAP_N=" + user, "CHAP_R=0x" + Convert.ToHexString(response), .. mutual]);
+        if (mutualSecret is not null && TestInitiator.StatusOf(answer) == 0)
+        {
+            var proof = TestInitiator.Pairs(answer.Data);
+            Assert.Equal("disk", proof["CHAP_N"]);
+            Assert.Equal(Convert.ToHexStringLower(Respond(algorithm, 9, mutualSecret, ours)), proof["CHAP_R"][2..]);
+        }
+
+        return answer;
+    }
+
+    private static byte[] Respond(string algorithm, byte id, string secret, byte[] challenge)
+    {
+        byte[] input = [id, .. Encoding.UTF8.GetBytes(secret), .. challenge];
+#pragma warning disable CA5351 // The algorithm of the protocol under test.
+        return algorithm == "7" ? SHA256.HashData(input) : MD5.HashData(input);
+#pragma warning restore CA5351
+    }
+
+    private static string SendTargets(TestInitiator initiator, string value)
+    {
+        List<byte> text = [];
+        var transferTag = PduField.NoTag;
+        var data = TestInitiator.Text("SendTargets=" + value);
+        while (true)
+        {
+            var request = TestInitiator.Pdu(Opcode.TextRequest, 0x80, 77);
+            request[20] = transferTag;
+            request[24] = initiator.CmdSN++;
+            request.Data = data;
+            initiator.Send(request);
+            var answer = initiator.Receive(Opcode.TextResponse);
+            text.AddRange(answer.Data);
+            if ((answer.Flags & 0x80) != 0)
+                return Encoding.UTF8.GetString([.. text]);
+            transferTag = answer[20];
+            data = [];
+        }
+    }
+}
