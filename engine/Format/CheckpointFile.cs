@@ -15,7 +15,7 @@ internal sealed record LayerImage(LayerId Id, long StoredBytes, long WrittenBloc
 /// <code>
 /// u8[8] magic "CowCkpnt"; u32 version 1; u32 0; u8[16] store id; u64 number
 /// u64 next batch sequence; u32 segment and u32 offset where the log goes on; u64 next extent id; u32 next segment; u32 image segment
-/// u8[16] index token; u8[16] log token; u64 index file length; u32 its CRC-32C; u32 map tag
+/// u8[16] index token; u8[16] log token; u64 index file length; u32 its CRC-32C; u32 map tag; i64 begin and i64 tail of the record log
 /// u32 length + bytes: index metadata; log metadata; name of the record log (UTF-8)
 /// u32 parts; each: u32 length + catalog image record payload
 /// u32 segments; each: u32 number, u32 size, u32 end, u32 0, i64 map entries
@@ -68,6 +68,8 @@ internal sealed class CheckpointFile
         writer.Write(Map.IndexFileBytes);
         writer.Write(Map.IndexFileChecksum);
         writer.Write(Map.MapTag);
+        writer.Write(Map.LogBegin);
+        writer.Write(Map.LogTail);
         WriteBytes(writer, Map.IndexMetadata);
         WriteBytes(writer, Map.LogMetadata);
         WriteBytes(writer, Encoding.UTF8.GetBytes(Map.LogName));
@@ -135,7 +137,8 @@ internal sealed class CheckpointFile
         var indexBytes = reader.ReadInt64();
         var indexChecksum = reader.ReadUInt32();
         var tag = reader.ReadUInt32();
-        var map = new MapCheckpoint(indexToken, logToken, ReadBytes(reader), ReadBytes(reader), indexBytes, indexChecksum, tag, Encoding.UTF8.GetString(ReadBytes(reader)));
+        var (logBegin, logTail) = (reader.ReadInt64(), reader.ReadInt64());
+        var map = new MapCheckpoint(indexToken, logToken, ReadBytes(reader), ReadBytes(reader), indexBytes, indexChecksum, tag, Encoding.UTF8.GetString(ReadBytes(reader)), logBegin, logTail);
         if (map.LogName.AsSpan().IndexOfAny('/', '\0') >= 0)
             throw new InvalidDataException();
 

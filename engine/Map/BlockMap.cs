@@ -3,25 +3,28 @@ using FASTER.core;
 namespace CowScsi.Engine;
 
 /// <summary>Sizes of the index's parts, from the one figure an operator gives.</summary>
-internal readonly record struct MapSizes(long IndexBytes, long LogMemoryBytes, long LogPageBytes, long LogSegmentBytes)
+internal readonly record struct MapSizes(long IndexBytes, long LogMemoryBytes, long LogPageBytes)
 {
     public const long MemoryBytesMin = 16L << 20;
 
-    /// <summary>An eighth for the hash index, the rest for records; FASTER wants powers of two.</summary>
+    /// <summary>The hash index a new map starts with: room for 460,000 pages (28 GiB of disk) before buckets overflow.</summary>
+    private const long IndexBytesFirst = 4L << 20;
+
+    /// <summary>Half for records in memory; the hash index starts small and grows into a quarter. FASTER wants powers of two.</summary>
     public static MapSizes From(long memoryBytes)
     {
         memoryBytes = Math.Max(memoryBytes, MemoryBytesMin);
-        var index = PowerOfTwoAtMost(memoryBytes / 8);
-        var log = PowerOfTwoAtMost(memoryBytes - index);
-        var page = Math.Clamp(log / 64, 256 << 10, 4 << 20);
-        return new MapSizes(index, log, page, 1L << 30);
+        var log = PowerOfTwoAtMost(memoryBytes / 2);
+        return new MapSizes(Math.Min(IndexBytesFirst, IndexBytesMax(memoryBytes)), log, Math.Clamp(log / 64, 256 << 10, 4 << 20));
     }
 
-    private static long PowerOfTwoAtMost(long value) => (long)System.Numerics.BitOperations.RoundUpToPowerOf2((ulong)(value / 2) + 1);
+    public static long IndexBytesMax(long memoryBytes) => PowerOfTwoAtMost(Math.Max(memoryBytes, MemoryBytesMin) / 4);
+
+    private static long PowerOfTwoAtMost(long value) => 1L << System.Numerics.BitOperations.Log2((ulong)value);
 }
 
 /// <summary>What a checkpoint of the index consists of; kept in the store's checkpoint file.</summary>
-internal sealed record MapCheckpoint(Guid IndexToken, Guid LogToken, byte[] IndexMetadata, byte[] LogMetadata, long IndexFileBytes, uint IndexFileChecksum, uint MapTag, string LogName);
+internal sealed record MapCheckpoint(Guid IndexToken, Guid LogToken, byte[] IndexMetadata, byte[] LogMetadata, long IndexFileBytes, uint IndexFileChecksum, uint MapTag, string LogName, long LogBegin, long LogTail);
 
 /// <summary>
 /// The block map: FASTER behind one type. It is derived from the log and may be thrown away at any time; whatever it gives back is
@@ -30,6 +33,9 @@ internal sealed record MapCheckpoint(Guid IndexToken, Guid LogToken, byte[] Inde
 internal sealed class BlockMap : IDisposable
 {
     private const int SessionsMax = 128;
+
+    /// <summary>Size of one file of FASTER's record log.</summary>
+    private const long LogSegmentBytes = 1L << 30;
 
     private readonly string folder;
     private readonly uint mapTag;
@@ -55,7 +61,7 @@ internal sealed class BlockMap : IDisposable
             IndexSize = sizes.IndexBytes,
             MemorySize = sizes.LogMemoryBytes,
             PageSize = sizes.LogPageBytes,
-            SegmentSize = sizes.LogSegmentBytes,
+            SegmentSize = LogSegmentBytes,
             MutableFraction = 0.9,
             LogDevice = device,
             CheckpointManager = files,
@@ -96,6 +102,19 @@ internal sealed class BlockMap : IDisposable
         }
     }
 
+    /// <summary>
+    /// Makes the hash index large enough for a number of pages, within its share of memory. Before the map is in use: it stops everything.
+    /// </summary>
+    public void GrowFor(long pages, long memoryBytes)
+    {
+        const int BucketBytes = 64;
+        const int BucketEntries = 7;
+        var most = MapSizes.IndexBytesMax(memoryBytes);
+        while (store.IndexSize * BucketBytes < most && store.IndexSize * BucketEntries < pages * 3 / 2 && store.GrowIndex())
+        {
+        }
+    }
+
     public MapSession Rent()
     {
         for (var i = 0; i < SessionsMax; i++)
@@ -131,9 +150,11 @@ internal sealed class BlockMap : IDisposable
             throw new StoreException(StoreError.Io, "the index does not begin a checkpoint");
         completion = Task.Run(async () => await store.CompleteCheckpointAsync());
         files.VersionShifted.Wait();
+        checkpointTail = store.Log.TailAddress;
     }
 
     private Task? completion;
+    private long checkpointTail;
 
     /// <summary>Waits for the checkpoint's files. They are durable when it returns.</summary>
     public MapCheckpoint EndCheckpoint()
@@ -150,7 +171,7 @@ internal sealed class BlockMap : IDisposable
         }
 
         LinuxFile.SyncDirectory(folder);
-        return new MapCheckpoint(files.IndexToken, files.LogToken, files.IndexMetadata, files.LogMetadata, bytes, checksum, mapTag, LogName);
+        return new MapCheckpoint(files.IndexToken, files.LogToken, files.IndexMetadata, files.LogMetadata, bytes, checksum, mapTag, LogName, store.Log.BeginAddress, checkpointTail);
     }
 
     /// <summary>Removes every index image but the one in force, and logs of other incarnations.</summary>
@@ -180,8 +201,8 @@ internal sealed class BlockMap : IDisposable
         var path = Path.Combine(folder, $"index-{checkpoint.IndexToken:n}.ht.0");
         if (!File.Exists(path))
             return $"'{path}' is missing";
-        if (!Directory.EnumerateFiles(folder, checkpoint.LogName + ".*").Any())
-            return $"'{Path.Combine(folder, checkpoint.LogName)}' is missing";
+        if (FindMissingLog(folder, checkpoint) is { } missing)
+            return missing;
         try
         {
             var (bytes, checksum) = ChecksumOf(path);
@@ -191,6 +212,25 @@ internal sealed class BlockMap : IDisposable
         {
             return failure.Message;
         }
+    }
+
+    /// <summary>The record log's files reach from its begin to its tail; an empty log has none.</summary>
+    private static string? FindMissingLog(string folder, MapCheckpoint checkpoint)
+    {
+        if (checkpoint.LogTail <= checkpoint.LogBegin)
+            return null;
+        var last = (checkpoint.LogTail - 1) / LogSegmentBytes;
+        for (var segment = checkpoint.LogBegin / LogSegmentBytes; segment <= last; segment++)
+        {
+            var file = new FileInfo(Path.Combine(folder, $"{checkpoint.LogName}.{segment}"));
+            var needed = segment == last ? ((checkpoint.LogTail - 1) % LogSegmentBytes) + 1 : LogSegmentBytes;
+            if (!file.Exists)
+                return $"'{file.FullName}' is missing";
+            if (file.Length < needed)
+                return $"'{file.FullName}' has {file.Length} bytes instead of {needed}";
+        }
+
+        return null;
     }
 
     private static (long Bytes, uint Checksum) ChecksumOf(string path)

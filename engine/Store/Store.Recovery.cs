@@ -33,6 +33,10 @@ public sealed partial class Store
             WriteSuperblock(superblock with { State = StoreState.Open });
         if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
             last.EndBytes = start.PreviousEnd.OffsetBytes;
+        long pages = 0;
+        foreach (var layer in Layers.All)
+            pages += layer.Pages.Count();
+        map!.GrowFor(pages, options.MapMemoryBytes);
         log = new SegmentLog(segments, Id, StoreTag, options, start);
         QueueLeftovers();
         if (checkpoint is null)

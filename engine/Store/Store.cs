@@ -282,8 +282,7 @@ public sealed partial class Store : IDisposable
         map = NewMap();
         log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1));
         imageSegment = 1;
-        Checkpoint(close: false);
-        StartKeeper();
+        StartKeeper(); // Until the first checkpoint the log alone is the store; it is rebuilt from nothing in no time.
     }
 
     private BlockMap NewMap()
