@@ -56,7 +56,7 @@ public sealed class TransferTests
         var image = CliStore.Image(3, 1 << 20);
         await store.Cli.DoAsync("import", store.Files.Write("image", image), "pg", "--size", "4MiB");
         await store.Cli.DoAsync("export", "pg", "-");
-        Assert.Equal(4 << 20, store.Cli.Output.Length);
+        Assert.Equal(4 << 20, store.Cli.Output.ToArray().Length);
         Assert.Equal(image, store.Cli.Output.ToArray()[..image.Length]);
     }
 
@@ -64,10 +64,10 @@ public sealed class TransferTests
     public async Task Export_IsSparse_AndReplacesAnExistingFileWhole()
     {
         await using var store = await CliStore.CreateAsync();
-        await store.Cli.DoAsync("create", "huge", "--size", "16TiB");
+        await store.Cli.DoAsync("create", "huge", "--size", "1TiB");
         var target = store.Files.Write("out", "old contents");
         await store.Cli.DoAsync("export", "huge", target);
-        Assert.Equal(16L << 40, new FileInfo(target).Length);
+        Assert.Equal(1L << 40, new FileInfo(target).Length);
         Assert.Equal(["out"], Directory.GetFiles(store.Files.Path).Select(Path.GetFileName));
     }
 

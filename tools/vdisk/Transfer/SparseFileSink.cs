@@ -1,3 +1,4 @@
+using CowScsi.Vdisk.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace CowScsi.Vdisk.Transfer;
@@ -25,7 +26,15 @@ internal sealed class SparseFileSink : IExportSink
     public ValueTask BeginAsync(long sizeBytes, CancellationToken cancellation)
     {
         handle = File.OpenHandle(temporaryPath, FileMode.CreateNew, FileAccess.Write, FileShare.Read, FileOptions.None);
-        RandomAccess.SetLength(handle, sizeBytes);
+        try
+        {
+            RandomAccess.SetLength(handle, sizeBytes);
+        }
+        catch (ArgumentOutOfRangeException error)
+        {
+            throw CommandException.Failed($"the file system of '{path}' cannot hold a file of {ByteSize.Format(sizeBytes)}", error);
+        }
+
         return ValueTask.CompletedTask;
     }
 
