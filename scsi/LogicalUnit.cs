@@ -10,12 +10,17 @@ namespace CowScsi.Scsi;
 /// <remarks>Mode parameters, medium state and the list of nexuses are guarded by one lock; single values are read without it.</remarks>
 public sealed class LogicalUnit
 {
+    private const int ServiceActionMask = 0x1F;
+
     private readonly Lock gate = new();
     private readonly List<ItlNexus> nexuses = [];
     private readonly TaskSet tasks;
     private volatile ModeParameters mode;
     private volatile CommandTable commands;
     private volatile bool isMediumPresent = true;
+
+    /// <summary>Holder of the RESERVE(6) reservation.</summary>
+    private volatile ItlNexus? reservation;
 
     /// <summary>Presents <paramref name="device"/>, which stays the caller's to dispose of, after <see cref="CloseAsync"/>.</summary>
     public LogicalUnit(BlockDevice device, LogicalUnitIdentity identity, LogicalUnitOptions options)
@@ -89,12 +94,14 @@ public sealed class LogicalUnit
             return default;
         }
 
-        switch (tasks.Enter(itl, command.Task, out var enabled))
+        var entry = Find(command.Cdb);
+        var isExclusive = entry is not null && (entry.Traits & CommandTraits.Exclusive) != 0;
+        switch (tasks.Enter(itl, command.Task, isExclusive, out var enabled))
         {
             case Admission.Enabled:
                 break;
             case Admission.Dormant:
-                return RunWhenEnabledAsync(enabled, itl, command);
+                return RunWhenEnabledAsync(enabled, itl, command, entry);
             case Admission.Full:
                 command.Status = ScsiStatus.TaskSetFull;
                 return default;
@@ -109,7 +116,7 @@ public sealed class LogicalUnit
         var hasLeft = false;
         try
         {
-            var work = Dispatch(itl, command);
+            var work = Dispatch(itl, command, entry);
             if (!work.IsCompletedSuccessfully)
             {
                 hasLeft = true;
@@ -126,7 +133,7 @@ public sealed class LogicalUnit
         }
     }
 
-    /// <summary>Makes a nexus known. It has a power-on unit attention, and the one given.</summary>
+    /// <summary>Makes a nexus known.</summary>
     internal void Attach(ItlNexus itl)
     {
         lock (gate)
@@ -139,7 +146,7 @@ public sealed class LogicalUnit
         tasks.Detach(itl);
         lock (gate)
         {
-            itl.PreventsRemoval = false;
+            LetGo(itl);
             nexuses.Remove(itl);
         }
     }
@@ -176,7 +183,7 @@ public sealed class LogicalUnit
             mode = DefaultMode;
             foreach (var itl in nexuses)
             {
-                itl.PreventsRemoval = false;
+                LetGo(itl);
                 itl.Attentions.Establish(condition);
             }
         }
@@ -186,7 +193,8 @@ public sealed class LogicalUnit
     internal async ValueTask ResetNexusAsync(ItlNexus itl)
     {
         var (_, ended) = tasks.Abort(itl, null);
-        SetPreventsRemoval(itl, false);
+        lock (gate)
+            LetGo(itl);
         await ended;
         itl.Attentions.Establish(UnitAttention.NexusLoss);
     }
@@ -201,6 +209,28 @@ public sealed class LogicalUnit
                 return;
             mode = wanted;
             EstablishForOthers(requester, UnitAttention.ModeParametersChanged);
+        }
+    }
+
+    /// <summary>Reserves the logical unit for a nexus; false where another one has it.</summary>
+    internal bool TryReserve(ItlNexus itl)
+    {
+        lock (gate)
+        {
+            if (reservation is not null && reservation != itl)
+                return false;
+            reservation = itl;
+            return true;
+        }
+    }
+
+    /// <summary>Gives up the reservation; without one of this nexus it does nothing.</summary>
+    internal void ReleaseReservation(ItlNexus itl)
+    {
+        lock (gate)
+        {
+            if (reservation == itl)
+                reservation = null;
         }
     }
 
@@ -237,15 +267,13 @@ public sealed class LogicalUnit
     /// <summary>
     /// The checks that are the same for every command, in the order in which SPC-5 and SAM-5 report them, and then the command itself.
     /// </summary>
-    private ValueTask Dispatch(ItlNexus itl, ScsiCommand command)
+    private ValueTask Dispatch(ItlNexus itl, ScsiCommand command, CommandEntry? entry)
     {
         if (command.Task.IsAbortRequested)
             return default;
 
         var cdb = command.Cdb;
-        CommandEntry? entry = null;
-        var isKnown = cdb.Length > 0 && commands.TryFind(cdb[0], cdb.Length > 1 ? cdb[1] & 0x1F : 0, out entry);
-        var ignoresAttention = isKnown && (entry!.Traits & CommandTraits.IgnoresUnitAttention) != 0;
+        var ignoresAttention = entry is not null && (entry.Traits & CommandTraits.IgnoresUnitAttention) != 0;
         if (!ignoresAttention && !itl.Attentions.IsEmpty && itl.Attentions.TryTake(out var condition))
         {
             itl.OnReported(condition);
@@ -253,7 +281,13 @@ public sealed class LogicalUnit
             return default;
         }
 
-        if (!isKnown)
+        if (reservation is { } holder && holder != itl && (entry is null || (entry.Traits & CommandTraits.IgnoresReservation) == 0))
+        {
+            command.Status = ScsiStatus.ReservationConflict;
+            return default;
+        }
+
+        if (entry is null)
         {
             if (cdb.Length > 1 && commands.HasServiceActions(cdb[0]))
                 command.FailCdb(1, 4);
@@ -262,7 +296,7 @@ public sealed class LogicalUnit
             return default;
         }
 
-        if (cdb.Length < entry!.CdbLength)
+        if (cdb.Length < entry.CdbLength)
         {
             command.Fail(SenseCodes.InvalidFieldInCdb);
             return default;
@@ -304,17 +338,25 @@ public sealed class LogicalUnit
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask RunWhenEnabledAsync(ValueTask enabled, ItlNexus itl, ScsiCommand command)
+    private async ValueTask RunWhenEnabledAsync(ValueTask enabled, ItlNexus itl, ScsiCommand command, CommandEntry? entry)
     {
         try
         {
             await enabled;
-            await Dispatch(itl, command);
+            await Dispatch(itl, command, entry);
         }
         finally
         {
             tasks.Leave(command.Task);
         }
+    }
+
+    private CommandEntry? Find(ReadOnlySpan<byte> cdb)
+    {
+        if (cdb.IsEmpty)
+            return null;
+        commands.TryFind(cdb[0], cdb.Length > 1 ? cdb[1] & ServiceActionMask : 0, out var entry);
+        return entry;
     }
 
     private bool HoldsMedium()
@@ -326,6 +368,14 @@ public sealed class LogicalUnit
         }
 
         return false;
+    }
+
+    /// <summary>What a nexus held ends with the nexus and with every kind of reset.</summary>
+    private void LetGo(ItlNexus itl)
+    {
+        itl.PreventsRemoval = false;
+        if (reservation == itl)
+            reservation = null;
     }
 
     private void EstablishForOthers(ItlNexus requester, UnitAttention condition)

@@ -22,6 +22,9 @@ public sealed class Nexus
 
     internal ReadOnlySpan<ItlNexus?> Units => units;
 
+    /// <summary>Ways to logical units that were unmapped with commands of this nexus under way. Guarded by the target's lock.</summary>
+    internal List<ItlNexus> Unmapped { get; } = [];
+
     internal ItlNexus? Find(int lun)
     {
         var all = units;

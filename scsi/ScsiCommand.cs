@@ -89,7 +89,7 @@ public sealed class ScsiCommand
     /// <summary>Whether sense data takes the descriptor format: D_SENSE of the logical unit when the command arrived.</summary>
     internal bool UsesDescriptorSense { get; set; }
 
-    /// <summary>Starts the object's next life: stores the CDB and clears the answer. Data buffers are set by the caller afterwards.</summary>
+    /// <summary>Starts the object's next life: stores the CDB and clears the answer. Data buffers are set afterwards.</summary>
     public void Reset(ReadOnlySpan<byte> cdbBytes)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(cdbBytes.Length, CdbBytesMax);

@@ -33,7 +33,7 @@ public enum TaskManagementResponse : byte
 /// <remarks>One lock guards the LUN map and the list of nexuses; the path of a command does not take it.</remarks>
 public sealed class ScsiTarget
 {
-    /// <summary>Longest SCSI name of a port: a designator of the Device Identification page holds 255 bytes, null-terminated and padded.</summary>
+    /// <summary>Longest SCSI name of a port: a designator of VPD page 83h holds 255 bytes, with null and padding.</summary>
     public const int PortNameBytesMax = 251;
 
     private readonly Lock gate = new();
@@ -99,6 +99,8 @@ public sealed class ScsiTarget
                     continue;
                 nexus.Set(lun, null);
                 itl.Unit.Detach(itl);
+                nexus.Unmapped.RemoveAll(old => !old.Unit.HasTask(old, null));
+                nexus.Unmapped.Add(itl);
             }
 
             EstablishLunsChange();
@@ -133,9 +135,10 @@ public sealed class ScsiTarget
         {
             if (!nexuses.Remove(nexus))
                 return;
-            units = [.. nexus.Units];
-            foreach (var itl in units)
+            foreach (var itl in nexus.Units)
                 itl?.Unit.Detach(itl);
+            units = [.. nexus.Units, .. nexus.Unmapped];
+            nexus.Unmapped.Clear();
         }
 
         foreach (var itl in units)

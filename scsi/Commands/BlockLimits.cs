@@ -19,6 +19,9 @@ public static class BlockLimits
     /// </summary>
     public const int UnmapDescriptorsMax = 1024;
 
+    /// <summary>MAXIMUM COMPARE AND WRITE LENGTH: all that its one-byte field can ask for.</summary>
+    public const int CompareAndWriteBlocksMax = byte.MaxValue;
+
     /// <summary>
     /// MAXIMUM UNMAP LBA COUNT and MAXIMUM WRITE SAME LENGTH have no limit: the first drops map entries, the second works in pieces
     /// and can be aborted between them.

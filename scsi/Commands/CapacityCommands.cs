@@ -14,8 +14,11 @@ internal static class CapacityCommands
     private const byte StatusMapped = 0;
     private const byte StatusDeallocated = 1;
 
-    /// <summary>Descriptors of one GET LBA STATUS: bounds how much of the map one command walks.</summary>
+    /// <summary>Descriptors of one GET LBA STATUS: what fits on the stack; the initiator asks again from where the answer ends.</summary>
     private const int LbaStatusDescriptorsMax = 256;
+
+    /// <summary>Runs that one GET LBA STATUS asks the device for: bounds how much of the map one command walks.</summary>
+    private const int LbaStatusRunsMax = 4096;
 
     /// <summary>READ CAPACITY(10), SBC-4 5.21: FFFFFFFFh where the last LBA does not fit.</summary>
     public static ValueTask ReadCapacity10(ItlNexus itl, ScsiCommand command)
@@ -98,17 +101,28 @@ internal static class CapacityCommands
         var offset = lba * blockBytes;
         var end = geometry.SizeBytes;
         var count = 0;
-        while (offset < end && count < descriptorsMax)
+        long described = 0;
+        Span<byte> descriptor = default;
+        for (var runs = 0; offset < end && runs < LbaStatusRunsMax; runs++)
         {
             // One descriptor holds at most 32 bits of blocks.
-            var limit = Math.Min(end - offset, uint.MaxValue * (long)blockBytes);
-            var run = device.GetAllocation(offset, limit);
-            var descriptor = data.Slice(count * LbaStatusDescriptorBytes, LbaStatusDescriptorBytes);
-            BinaryPrimitives.WriteInt64BigEndian(descriptor, offset / blockBytes);
-            BinaryPrimitives.WriteUInt32BigEndian(descriptor[8..], (uint)(run.LengthBytes / blockBytes));
-            descriptor[12] = run.State == AllocationState.Deallocated ? StatusDeallocated : StatusMapped;
+            var run = device.GetAllocation(offset, Math.Min(end - offset, uint.MaxValue * (long)blockBytes));
+            var blocks = run.LengthBytes / blockBytes;
+            var status = run.State == AllocationState.Deallocated ? StatusDeallocated : StatusMapped;
+            if (count == 0 || descriptor[12] != status || described + blocks > uint.MaxValue)
+            {
+                if (count == descriptorsMax)
+                    break;
+                descriptor = data.Slice(count * LbaStatusDescriptorBytes, LbaStatusDescriptorBytes);
+                BinaryPrimitives.WriteInt64BigEndian(descriptor, offset / blockBytes);
+                descriptor[12] = status;
+                described = 0;
+                count++;
+            }
+
+            described += blocks;
+            BinaryPrimitives.WriteUInt32BigEndian(descriptor[8..], (uint)described);
             offset += run.LengthBytes;
-            count++;
         }
 
         return count;

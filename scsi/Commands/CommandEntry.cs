@@ -17,6 +17,12 @@ internal enum CommandTraits : byte
 
     /// <summary>Changes the medium: refused where the logical unit is write protected.</summary>
     Writes = 4,
+
+    /// <summary>Reads, decides and writes: runs alone in the task set.</summary>
+    Exclusive = 8,
+
+    /// <summary>Is carried out although another nexus has reserved the logical unit (SPC-2, 5.5.1).</summary>
+    IgnoresReservation = 16,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>

@@ -16,6 +16,7 @@ internal sealed class CommandTable
 
     private const CommandTraits Read = CommandTraits.Medium;
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
+    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -25,11 +26,13 @@ internal sealed class CommandTable
     private static readonly CommandEntry[] Rows =
     [
         new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady, CommandTraits.Medium),
-        new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, CommandTraits.IgnoresUnitAttention),
+        new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
-        new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, CommandTraits.IgnoresUnitAttention),
+        new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, Always),
         new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute),
+        new("RESERVE(6)", "16 00 00 00 00 00", PrimaryCommands.Reserve, CommandTraits.IgnoresReservation),
+        new("RELEASE(6)", "17 00 00 00 00 00", PrimaryCommands.Release, CommandTraits.IgnoresReservation),
         new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute),
         new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds),
@@ -39,7 +42,9 @@ internal sealed class CommandTable
         new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10, Read),
         new("READ(10)", "28 18 FF FF FF FF 00 FF FF 00", TransferCommands.Read, Read),
         new("WRITE(10)", "2A 18 FF FF FF FF 00 FF FF 00", TransferCommands.Write, Write),
+        new("WRITE AND VERIFY(10)", "2E 16 FF FF FF FF 00 FF FF 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(10)", "2F 16 FF FF FF FF 00 FF FF 00", VerifyCommand.Execute, Read),
+        new("PRE-FETCH(10)", "34 02 FF FF FF FF 00 FF FF 00", VerifyCommand.PreFetch, Read),
         new("SYNCHRONIZE CACHE(10)", "35 06 FF FF FF FF 00 FF FF 00", MediumCommands.SynchronizeCache, Read,
             timeoutSeconds: LongTimeoutSeconds),
         new("READ DEFECT DATA(10)", "37 00 1F 00 00 00 00 FF FF 00", CapacityCommands.ReadDefectData10, Read),
@@ -52,7 +57,13 @@ internal sealed class CommandTable
         new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute),
         new("READ(16)", "88 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(16)", "8A 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
+        new("COMPARE AND WRITE", "89 18 FF FF FF FF FF FF FF FF 00 00 00 FF 00 00", ReadModifyWriteCommands.CompareAndWrite,
+            Write | CommandTraits.Exclusive),
+        new("ORWRITE(16)", "8B 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", ReadModifyWriteCommands.OrWrite,
+            Write | CommandTraits.Exclusive),
+        new("WRITE AND VERIFY(16)", "8E 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(16)", "8F 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
+        new("PRE-FETCH(16)", "90 02 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.PreFetch, Read),
         new("SYNCHRONIZE CACHE(16)", "91 06 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", MediumCommands.SynchronizeCache, Read,
             timeoutSeconds: LongTimeoutSeconds),
         new("WRITE SAME(16)", "93 09 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
@@ -63,12 +74,13 @@ internal sealed class CommandTable
             serviceAction: 0x10),
         new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
             serviceAction: 0x12, condition: CommandCondition.Thin),
-        new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, CommandTraits.IgnoresUnitAttention),
+        new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, Always),
         new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, serviceAction: 0x0C),
         new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
             PrimaryCommands.ReportTaskManagementFunctions, serviceAction: 0x0D),
         new("READ(12)", "A8 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(12)", "AA 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
+        new("WRITE AND VERIFY(12)", "AE 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(12)", "AF 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
         new("READ DEFECT DATA(12)", "B7 1F 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadDefectData12, Read),
     ];

@@ -112,7 +112,7 @@ internal static class ReportOpcodesCommand
         AllocationWriter.Answer(command, data[..length], BinaryPrimitives.ReadUInt32BigEndian(command.Cdb[AllocationField..]));
     }
 
-    /// <summary>Command timeouts descriptor: length (2) | reserved | command specific | nominal, 0 for not stated (4) | recommended (4).</summary>
+    /// <summary>Timeouts descriptor: length (2) | reserved | command specific | nominal, 0 for not stated (4) | recommended (4).</summary>
     private static void WriteTimeouts(Span<byte> destination, CommandEntry entry)
     {
         BinaryPrimitives.WriteUInt16BigEndian(destination, TimeoutsBytes - 2);

@@ -3,7 +3,9 @@ using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
 
-/// <summary>VERIFY of 10, 12 and 16 bytes (SBC-4, 5.39 to 5.41).</summary>
+/// <summary>
+/// Commands that read and hand nothing back: VERIFY (SBC-4, 5.39 to 5.41), WRITE AND VERIFY (5.48 to 5.50), PRE-FETCH (5.13 and 5.14).
+/// </summary>
 internal static class VerifyCommand
 {
     private const byte ByteCheckMask = 0x06;
@@ -45,9 +47,59 @@ internal static class VerifyCommand
         return range.BlockCount == 0 ? default : VerifyAsync(unit, command, geometry, range, expected, check == ByteCheck.OneBlock);
     }
 
+    /// <summary>WRITE AND VERIFY: the data is stored durably, read back, and with BYTCHK 01b compared.</summary>
+    public static ValueTask WriteAndVerify(ItlNexus itl, ScsiCommand command)
+    {
+        var geometry = itl.Unit.Device.Geometry;
+        var check = (ByteCheck)((command.Cdb[1] & ByteCheckMask) >> ByteCheckShift);
+        if (check is not (ByteCheck.Medium or ByteCheck.EachBlock))
+        {
+            command.FailCdb(1, ByteCheckHighBit);
+            return default;
+        }
+
+        if (!BlockRange.TryDecode(command, geometry, out var range) || !TransferCommands.TryGetWriteData(command, range, out var data) ||
+            data.IsEmpty)
+        {
+            return default;
+        }
+
+        range = range with { BlockCount = (uint)(data.Length / geometry.LogicalBlockBytes) };
+        return WriteAndVerifyAsync(itl.Unit, command, geometry, range, data, check == ByteCheck.EachBlock);
+    }
+
+    /// <summary>
+    /// PRE-FETCH: reads the range, so that it is in memory where the device keeps what it read. Zero blocks reach to the end of the
+    /// medium, of which the longest transfer is fetched. GOOD, never CONDITION MET: nothing promises that the data stays.
+    /// </summary>
+    public static ValueTask PreFetch(ItlNexus itl, ScsiCommand command)
+    {
+        var geometry = itl.Unit.Device.Geometry;
+        if (!BlockRange.TryDecode(command, geometry, out var range))
+            return default;
+        if (range.BlockCount == 0)
+        {
+            var left = (ulong)geometry.BlockCount - range.Lba;
+            range = range with { BlockCount = (uint)Math.Min(left, BlockLimits.TransferBlocksMax(geometry)) };
+        }
+
+        return range.BlockCount == 0 ? default : VerifyAsync(itl.Unit, command, geometry, range, default, repeats: false);
+    }
+
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private static async ValueTask WriteAndVerifyAsync(
+        LogicalUnit unit, ScsiCommand command, BlockGeometry geometry, BlockRange range, IoBuffer data, bool compares)
+    {
+        var written = await unit.Device.WriteAsync(range.OffsetBytes, data, WriteOptions.ForceUnitAccess);
+        if (written.IsSuccess)
+            await VerifyAsync(unit, command, geometry, range, compares ? data : default, repeats: false);
+        else
+            command.Fail(written, geometry.LogicalBlockBytes);
+    }
+
     /// <summary>Reads the range piece by piece and compares it with the data, which repeats where it is one block.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    internal static async ValueTask VerifyAsync(
+    private static async ValueTask VerifyAsync(
         LogicalUnit unit, ScsiCommand command, BlockGeometry geometry, BlockRange range, IoBuffer expected, bool repeats)
     {
         if (!unit.Scratch.TryRent(out var scratch))

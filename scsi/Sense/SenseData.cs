@@ -34,6 +34,9 @@ internal readonly struct SenseDetail
 
     public static SenseDetail AtLba(ulong lba) => new(true, lba, false, false, 0, WholeByte);
 
+    /// <summary>Byte of the data where a comparison failed.</summary>
+    public static SenseDetail AtByte(long offsetBytes) => new(true, (ulong)offsetBytes, false, false, 0, WholeByte);
+
     /// <summary>Byte of the CDB and, unless <see cref="WholeByte"/>, the most significant bit that is wrong.</summary>
     public static SenseDetail InCdb(int fieldByte, int fieldBit) => new(false, 0, true, true, fieldByte, fieldBit);
 

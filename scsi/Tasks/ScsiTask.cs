@@ -44,7 +44,12 @@ internal sealed class ScsiTask(ScsiCommand command) : IValueTaskSource
         set => isAbortRequested = value;
     }
 
-    public bool IsSimple => Command.Attribute == TaskAttribute.Simple;
+    /// <summary>Runs alone: nothing else of the task set is under way beside it.</summary>
+    public bool IsExclusive { get; set; }
+
+    public bool IsSimple => Command.Attribute == TaskAttribute.Simple && !IsExclusive;
+
+    public bool IsHeadOfQueue => Command.Attribute == TaskAttribute.HeadOfQueue && !IsExclusive;
 
     public void AssertIdle()
     {

@@ -19,11 +19,13 @@ internal enum Admission : byte
 /// </summary>
 /// <remarks>
 /// <para>Simple tasks run at once and beside each other (QUEUE ALGORITHM MODIFIER 1h), unless an older ordered or head-of-queue task has
-/// not ended; an ordered task waits for every older one; a head-of-queue task runs at once and holds up what is dormant.</para>
+/// not ended; an ordered task waits for every older one; a head-of-queue task runs at once and holds up what is dormant. A command that
+/// reads, decides and writes (COMPARE AND WRITE, ORWRITE) is exclusive: it waits like an ordered one, and nothing overtakes it. That
+/// costs a drained queue each time; locks on ranges of blocks would cost every write something.</para>
 /// <para>A block request that is under way cannot be called back, so an aborted task ends when its request does, and the task management
 /// function waits for that. Aborted dormant tasks are woken only to end.</para>
 /// <para>All state is owned by one lock; it is held for list operations only and never while a request or a continuation runs: what is
-    /// completed under it resumes on another thread.</para>
+/// completed under it resumes on another thread.</para>
 /// </remarks>
 internal sealed class TaskSet(int tasksMax)
 {
@@ -34,6 +36,7 @@ internal sealed class TaskSet(int tasksMax)
     private int dormantCount;
     private int restrictingCount;
     private bool isClosed;
+    private ScsiTask? exclusive;
     private TaskCompletionSource? drained;
 
     public int Count
@@ -46,7 +49,8 @@ internal sealed class TaskSet(int tasksMax)
     }
 
     /// <summary>Takes a task in. For a dormant one, <paramref name="enabled"/> completes when it may run.</summary>
-    public Admission Enter(ItlNexus itl, ScsiTask task, out ValueTask enabled)
+    /// <param name="isExclusive">Read-modify-write commands: the task runs alone.</param>
+    public Admission Enter(ItlNexus itl, ScsiTask task, bool isExclusive, out ValueTask enabled)
     {
         enabled = default;
         lock (gate)
@@ -61,16 +65,18 @@ internal sealed class TaskSet(int tasksMax)
 
             task.Itl = itl;
             task.IsAbortRequested = false;
-            var mayRun = task.Command.Attribute switch
-            {
-                TaskAttribute.HeadOfQueue => true,
-                TaskAttribute.Ordered => count == 0,
-                _ => restrictingCount == 0,
-            };
+            task.IsExclusive = isExclusive;
+            bool mayRun;
+            if (task.IsSimple)
+                mayRun = restrictingCount == 0;
+            else
+                mayRun = task.IsHeadOfQueue ? exclusive is null : count == 0;
             Append(task);
             if (mayRun)
             {
                 task.State = TaskState.Enabled;
+                if (isExclusive)
+                    exclusive = task;
                 return Admission.Enabled;
             }
 
@@ -87,6 +93,8 @@ internal sealed class TaskSet(int tasksMax)
         lock (gate)
         {
             Remove(task);
+            if (exclusive == task)
+                exclusive = null;
             if (task.IsAbortRequested)
                 task.Command.IsAborted = true;
             task.Itl = null;
@@ -170,7 +178,12 @@ internal sealed class TaskSet(int tasksMax)
         {
             if (task.State == TaskState.Dormant)
             {
-                if (task.IsSimple ? isRestricted : !isFirst)
+                bool isBlocked;
+                if (task.IsSimple)
+                    isBlocked = isRestricted;
+                else
+                    isBlocked = task.IsHeadOfQueue ? exclusive is not null : !isFirst;
+                if (isBlocked)
                     return;
                 Enable(task);
             }
@@ -185,6 +198,10 @@ internal sealed class TaskSet(int tasksMax)
     {
         task.State = TaskState.Enabled;
         dormantCount--;
+
+        // An aborted task is enabled out of turn, but only to end: it excludes nobody.
+        if (task is { IsExclusive: true, IsAbortRequested: false })
+            exclusive = task;
         task.SignalEnabled();
     }
 
@@ -193,7 +210,7 @@ internal sealed class TaskSet(int tasksMax)
         count++;
         if (!task.IsSimple)
             restrictingCount++;
-        if (task.Command.Attribute == TaskAttribute.HeadOfQueue)
+        if (task.IsHeadOfQueue)
         {
             task.Older = null;
             task.Newer = oldest;

@@ -91,11 +91,11 @@ internal static class VpdPages
         var block = geometry.LogicalBlockBytes;
         var isThin = LogicalUnit.IsThin(geometry);
         page.Byte(0); // WSNZ: a WRITE SAME of zero blocks reaches to the end.
-        page.Byte(0); // MAXIMUM COMPARE AND WRITE LENGTH
+        page.Byte(BlockLimits.CompareAndWriteBlocksMax);
         page.UInt16(Math.Min(geometry.OptimalTransferBytes / block, ushort.MaxValue));
         page.UInt32(BlockLimits.TransferBlocksMax(geometry));
         page.UInt32(0); // OPTIMAL TRANSFER LENGTH
-        page.UInt32(0); // MAXIMUM PREFETCH LENGTH
+        page.UInt32(BlockLimits.TransferBlocksMax(geometry)); // MAXIMUM PREFETCH LENGTH
         page.UInt32(isThin ? BlockLimits.NoUnmapLimit : 0);
         page.UInt32(isThin ? (uint)BlockLimits.UnmapDescriptorsMax : 0);
         page.UInt32(isThin ? (uint)Math.Max(1, geometry.DiscardGranularityBytes / block) : 0);

@@ -1,0 +1,125 @@
+using System.Buffers.Binary;
+using CowScsi.Layers;
+using CowScsi.Scsi;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace CowScsi.Tests.Unit.Scsi;
+
+/// <summary>Random CDBs and parameter lists against what must hold for every command.</summary>
+public sealed class FuzzTests(ITestOutputHelper output)
+{
+    private const int CasesPerSeed = 40_000;
+
+    private static readonly ScsiStatus[] Statuses =
+        [ScsiStatus.Good, ScsiStatus.CheckCondition, ScsiStatus.ConditionMet, ScsiStatus.TaskSetFull, ScsiStatus.ReservationConflict];
+
+    [Theory]
+    [InlineData(1, false, 512)]
+    [InlineData(2, true, 512)]
+    [InlineData(3, false, 4096)]
+    public void RandomCommands_NeverBreakTheInvariants(int seed, bool isRemovable, int blockBytes)
+    {
+        output.WriteLine($"seed {seed}");
+        var random = new Random(seed);
+        using var initiator = new Initiator(
+            new RamDisk(1024, blockBytes), new LogicalUnitOptions { IsRemovable = isRemovable });
+        var data = new byte[64 << 10];
+        var good = 0;
+        for (var i = 0; i < CasesPerSeed; i++)
+        {
+            var cdb = RandomCdb(random, initiator);
+            random.NextBytes(data.AsSpan(0, 64));
+            var sent = RandomLength(random, blockBytes);
+            var room = RandomLength(random, blockBytes);
+            if (random.Next(16) == 0)
+                initiator.Disk.NextFailure = BlockResult.Fail((BlockOutcome)random.Next(2, 10), random.Next(1 << 20) * 512L);
+            var lun = random.Next(32) == 0 ? (ulong)random.NextInt64() : 0;
+            var status = initiator.Send(cdb, data[..sent], room, lun);
+            initiator.Disk.NextFailure = null;
+            Check(initiator.Command, status, cdb, room, $"seed {seed}, case {i}: {Convert.ToHexString(cdb)}");
+            good += status == ScsiStatus.Good ? 1 : 0;
+        }
+
+        // A fuzzer whose commands are all refused tests nothing but the refusal.
+        Assert.InRange(good, CasesPerSeed / 20, CasesPerSeed);
+        Assert.Equal(0, initiator.Unit.TaskCount);
+    }
+
+    private static byte[] RandomCdb(Random random, Initiator initiator)
+    {
+        var cdb = new byte[random.Next(8) == 0 ? random.Next(0, 33) : 16];
+        random.NextBytes(cdb);
+        if (cdb.Length < 2 || random.Next(4) == 0)
+            return cdb;
+
+        // Mostly a known command within its usage mask, so that its handler is reached.
+        var entries = initiator.Unit.Commands.Entries;
+        var entry = entries[random.Next(entries.Length)];
+        for (var i = 0; i < cdb.Length; i++)
+            cdb[i] = i < entry.CdbLength ? (byte)(cdb[i] & entry.Usage[i]) : (byte)0;
+        cdb[0] = entry.Opcode;
+        if (entry.HasServiceAction)
+            cdb[1] = (byte)((cdb[1] & 0xE0) | entry.ServiceAction);
+        if (random.Next(4) == 0 || cdb.Length < entry.CdbLength)
+            return cdb;
+
+        // And mostly small numbers, so that ranges are on the medium.
+        for (var i = 2; i < entry.CdbLength - 1; i++)
+        {
+            if (random.Next(8) != 0 && i != entry.CdbLength - 2 && i != entry.CdbLength - 3)
+                cdb[i] = 0;
+        }
+
+        return cdb;
+    }
+
+    private static int RandomLength(Random random, int blockBytes) => random.Next(6) switch
+    {
+        0 => 0,
+        1 => random.Next(0, 64),
+        2 => blockBytes,
+        3 => random.Next(0, 16) * Math.Min(blockBytes, 4096),
+        4 => random.Next(0, 60_000),
+        _ => 60_000,
+    };
+
+    private static void Check(ScsiCommand command, ScsiStatus status, byte[] cdb, int room, string what)
+    {
+        Assert.True(Statuses.Contains(status), what);
+        Assert.True(command.DataInLength >= 0 && command.DataInLength <= room, what);
+        Assert.True(command.DataInLength <= command.TransferLengthWanted, what);
+        Assert.True(command.TransferLengthWanted <= BlockLimits.TransferBytesMax, what);
+        Assert.False(command.IsAborted, what);
+        Assert.Equal(status == ScsiStatus.CheckCondition, command.SenseLength > 0);
+        if (AllocationLength(cdb) is { } allocation)
+            Assert.True(command.DataInLength <= allocation, what);
+        if (status != ScsiStatus.CheckCondition)
+            return;
+
+        var sense = command.Sense;
+        Assert.Equal(0, (int)command.DataInLength);
+        if ((sense[0] & 0x7F) == 0x70)
+        {
+            Assert.True(sense.Length == 18 && sense[7] == 10, what);
+        }
+        else
+        {
+            Assert.True(sense[0] == 0x72 && sense[7] == sense.Length - 8, what);
+            for (var at = 8; at < sense.Length; at += 2 + sense[at + 1])
+                Assert.True(sense[at] is 0x00 or 0x02, what);
+        }
+
+        Assert.True((Initiator.SenseOf(command) >> 16) is 0x2 or 0x3 or 0x4 or 0x5 or 0x6 or 0x7 or 0xE, what);
+    }
+
+    private static long? AllocationLength(byte[] cdb) => cdb.Length < 12 ? null : cdb[0] switch
+    {
+        0x03 or 0x1A => cdb[4],
+        0x12 => BinaryPrimitives.ReadUInt16BigEndian(cdb.AsSpan(3)),
+        0x5A or 0x37 => BinaryPrimitives.ReadUInt16BigEndian(cdb.AsSpan(7)),
+        0xA0 or 0xA3 or 0xB7 => BinaryPrimitives.ReadUInt32BigEndian(cdb.AsSpan(6)),
+        0x9E when cdb.Length >= 14 => BinaryPrimitives.ReadUInt32BigEndian(cdb.AsSpan(10)),
+        _ => null,
+    };
+}

@@ -1,0 +1,177 @@
+using CowScsi.Layers;
+
+namespace CowScsi.Tests.Unit.Scsi;
+
+/// <summary>
+/// A block device in memory whose fault model the test owns: requests complete at once, or wait until they are released; the next one
+/// can be made to fail; each kind is counted.
+/// </summary>
+internal sealed class RamDisk : BlockDevice
+{
+    private readonly List<TaskCompletionSource> held = [];
+    private readonly Lock gate = new();
+    private byte[] bytes;
+    private bool[] isMapped;
+    private BlockGeometry geometry;
+
+    public RamDisk(
+        int blocks = 2048, int blockBytes = 512, int discardBytes = 4096, bool isReadOnly = false, bool hasCache = true)
+    {
+        geometry = new BlockGeometry((long)blocks * blockBytes, blockBytes, 4096, 65536, discardBytes, isReadOnly, hasCache);
+        bytes = new byte[blocks * blockBytes];
+        isMapped = new bool[blocks];
+    }
+
+    public override BlockGeometry Geometry => geometry;
+
+    public byte[] Bytes => bytes;
+
+    /// <summary>Requests wait until <see cref="Release"/>.</summary>
+    public bool IsHolding { get; set; }
+
+    /// <summary>Outcome of the next request that is not a flush; then back to success.</summary>
+    public BlockResult? NextFailure { get; set; }
+
+    public BlockResult? NextFlushFailure { get; set; }
+
+    public int Reads { get; private set; }
+
+    public int Writes { get; private set; }
+
+    public int ForcedWrites { get; private set; }
+
+    public int Flushes { get; private set; }
+
+    public int Discards { get; private set; }
+
+    public int ZeroWrites { get; private set; }
+
+    public long ReadBytes { get; private set; }
+
+    public long WrittenBytes { get; private set; }
+
+    /// <summary>Requests that wait.</summary>
+    public int HeldCount
+    {
+        get
+        {
+            lock (gate)
+                return held.Count;
+        }
+    }
+
+    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination)
+    {
+        Reads++;
+        ReadBytes += destination.Length;
+        return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)));
+    }
+
+    public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options)
+    {
+        Writes++;
+        if ((options & WriteOptions.ForceUnitAccess) != 0)
+            ForcedWrites++;
+        WrittenBytes += source.Length;
+        return Run(offsetBytes, source.Length, () =>
+        {
+            source.CopyTo(bytes.AsSpan((int)offsetBytes, (int)source.Length));
+            Map(offsetBytes, source.Length, true);
+        });
+    }
+
+    public override ValueTask<BlockResult> FlushAsync()
+    {
+        Flushes++;
+        if (NextFlushFailure is not { } failure)
+            return Run(0, 0, () => { });
+        NextFlushFailure = null;
+        return new(failure);
+    }
+
+    public override ValueTask<BlockResult> DiscardAsync(long offsetBytes, long lengthBytes)
+    {
+        Discards++;
+        return Run(offsetBytes, lengthBytes, () => Zero(offsetBytes, lengthBytes));
+    }
+
+    public override ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options)
+    {
+        ZeroWrites++;
+        return Run(offsetBytes, lengthBytes, () => Zero(offsetBytes, lengthBytes));
+    }
+
+    public override AllocationRun GetAllocation(long offsetBytes, long lengthBytes)
+    {
+        var first = (int)(offsetBytes / geometry.LogicalBlockBytes);
+        var last = (int)((offsetBytes + lengthBytes) / geometry.LogicalBlockBytes);
+        var end = first + 1;
+
+        // A run may end where its state does not: never more than 64 blocks at once.
+        last = Math.Min(last, first + 64);
+        while (end < last && isMapped[end] == isMapped[first])
+            end++;
+        return new AllocationRun(
+            offsetBytes, (long)(end - first) * geometry.LogicalBlockBytes,
+            isMapped[first] ? AllocationState.Mapped : AllocationState.Deallocated);
+    }
+
+    public void Resize(int blocks)
+    {
+        Array.Resize(ref bytes, blocks * geometry.LogicalBlockBytes);
+        Array.Resize(ref isMapped, blocks);
+        geometry = geometry with { SizeBytes = bytes.Length };
+        OnGeometryChanged();
+    }
+
+    /// <summary>Lets one held request go on; the oldest unless another is chosen.</summary>
+    public void Release(int index = 0)
+    {
+        TaskCompletionSource chosen;
+        lock (gate)
+        {
+            chosen = held[index];
+            held.RemoveAt(index);
+        }
+
+        chosen.SetResult();
+    }
+
+    private ValueTask<BlockResult> Run(long offsetBytes, long lengthBytes, Action effect)
+    {
+        if (NextFailure is { } failure)
+        {
+            NextFailure = null;
+            return new(failure);
+        }
+
+        if (!IsInside(geometry, offsetBytes, lengthBytes))
+            return new(BlockResult.Fail(BlockOutcome.OutOfRange));
+        if (!IsHolding)
+        {
+            effect();
+            return new(BlockResult.Success);
+        }
+
+        var gateOfRequest = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (gate)
+            held.Add(gateOfRequest);
+        return WaitAsync(gateOfRequest.Task, effect);
+    }
+
+    private static async ValueTask<BlockResult> WaitAsync(Task released, Action effect)
+    {
+        await released;
+        effect();
+        return BlockResult.Success;
+    }
+
+    private void Zero(long offsetBytes, long lengthBytes)
+    {
+        bytes.AsSpan((int)offsetBytes, (int)lengthBytes).Clear();
+        Map(offsetBytes, lengthBytes, false);
+    }
+
+    private void Map(long offsetBytes, long lengthBytes, bool mapped) =>
+        isMapped.AsSpan((int)(offsetBytes / geometry.LogicalBlockBytes), (int)(lengthBytes / geometry.LogicalBlockBytes)).Fill(mapped);
+}
