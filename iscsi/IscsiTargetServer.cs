@@ -66,6 +66,8 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         {
             listeners.ForEach(static listener => listener.Close());
             listeners.Clear();
+            lock (state)
+                isStarted = false;
             throw;
         }
 

@@ -161,14 +161,20 @@ internal sealed partial class IscsiConnection
 
         SealPdu(pdu, 0);
         output.AppendReference(data, null);
-        var padding = PduField.Padding(part);
+        SendTrailer(data.FirstSpan);
+    }
+
+    /// <summary>Padding and digest of a data segment that does not lie beside its header.</summary>
+    private void SendTrailer(ReadOnlySpan<byte> data)
+    {
+        var padding = PduField.Padding(data.Length);
         if (padding + DataDigestBytes == 0)
             return;
         var trailing = output.Reserve(Loop.Buffers, padding + DataDigestBytes);
         trailing[..padding].Clear();
         if (DataDigestBytes > 0)
         {
-            var state = Crc32C.Append(Crc32C.Append(Crc32C.Seed, data.FirstSpan), Zeros[..padding]);
+            var state = Crc32C.Append(Crc32C.Append(Crc32C.Seed, data), Zeros[..padding]);
             BinaryPrimitives.WriteUInt32LittleEndian(trailing[padding..], Crc32C.Finish(state));
         }
     }

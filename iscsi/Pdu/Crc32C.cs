@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace CowScsi.Iscsi.Pdu;
@@ -7,13 +8,32 @@ namespace CowScsi.Iscsi.Pdu;
 /// The CRC32C of header and data digests (RFC 7143, 13.1 and 11.2.3). A digest travels least significant byte first, as the RFC's
 /// worked examples in appendix B.4 of RFC 3720 show.
 /// </summary>
+/// <remarks>
+/// The processor's instruction takes three cycles and can start one each cycle. Long data is therefore cut into three lanes that are
+/// summed at the same time and joined by <see cref="SkipLane"/>: the state after a lane is linear in the state before it.
+/// </remarks>
 internal static class Crc32C
 {
     public const uint Seed = 0xFFFF_FFFF;
 
+    /// <summary>Three lanes cover a block of 4 KiB but for its last 16 bytes.</summary>
+    private const int LaneBytes = 1360;
+
+    private const int LaneWords = LaneBytes / sizeof(ulong);
+    private const int ByteValues = 256;
+
+    /// <summary>For each byte of a state and each value of it: what it becomes after <see cref="LaneBytes"/> zero bytes.</summary>
+    private static readonly uint[] LaneSkips = MakeLaneSkips();
+
     /// <summary>Feeds bytes into a running checksum that began as <see cref="Seed"/>.</summary>
     public static uint Append(uint state, ReadOnlySpan<byte> data)
     {
+        while (data.Length >= 3 * LaneBytes)
+        {
+            state = AppendLanes(state, data);
+            data = data[(3 * LaneBytes)..];
+        }
+
         var words = MemoryMarshal.Cast<byte, ulong>(data);
         foreach (var word in words)
             state = BitOperations.Crc32C(state, word);
@@ -25,4 +45,37 @@ internal static class Crc32C
     public static uint Finish(uint state) => ~state;
 
     public static uint Of(ReadOnlySpan<byte> data) => Finish(Append(Seed, data));
+
+    private static uint AppendLanes(uint first, ReadOnlySpan<byte> data)
+    {
+        ref var word = ref Unsafe.As<byte, ulong>(ref MemoryMarshal.GetReference(data));
+        uint second = 0;
+        uint third = 0;
+        for (var i = 0; i < LaneWords; i++)
+        {
+            first = BitOperations.Crc32C(first, Unsafe.ReadUnaligned<ulong>(ref Unsafe.As<ulong, byte>(ref Unsafe.Add(ref word, i))));
+            second = BitOperations.Crc32C(second, Unsafe.ReadUnaligned<ulong>(ref Unsafe.As<ulong, byte>(ref Unsafe.Add(ref word, LaneWords + i))));
+            third = BitOperations.Crc32C(third, Unsafe.ReadUnaligned<ulong>(ref Unsafe.As<ulong, byte>(ref Unsafe.Add(ref word, (2 * LaneWords) + i))));
+        }
+
+        return SkipLane(SkipLane(first) ^ second) ^ third;
+    }
+
+    private static uint SkipLane(uint state) =>
+        LaneSkips[(byte)state] ^ LaneSkips[ByteValues + (byte)(state >> 8)] ^
+        LaneSkips[(2 * ByteValues) + (byte)(state >> 16)] ^ LaneSkips[(3 * ByteValues) + (byte)(state >> 24)];
+
+    private static uint[] MakeLaneSkips()
+    {
+        var skips = new uint[4 * ByteValues];
+        for (var i = 0; i < skips.Length; i++)
+        {
+            var state = (uint)(i % ByteValues) << (8 * (i / ByteValues));
+            for (var word = 0; word < LaneWords; word++)
+                state = BitOperations.Crc32C(state, 0ul);
+            skips[i] = state;
+        }
+
+        return skips;
+    }
 }

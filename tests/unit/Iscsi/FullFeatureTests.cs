@@ -218,12 +218,17 @@ public sealed class FullFeatureTests
         Assert.Equal((byte)WireFunctionResponse.LunDoesNotExist, initiator.Receive(Opcode.TaskManagementResponse).Header[2]);
     }
 
-    [Fact]
-    public async Task NopOut_ComesBackWithItsData()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1001)]
+    [InlineData(8192)]
+    [InlineData(8193)]
+    [InlineData(200_001)]
+    public async Task NopOut_ComesBackWithItsData(int length)
     {
         await using var target = new TestTarget();
-        using var initiator = target.Login();
-        var data = TestInitiator.Pattern(1001, 1);
+        using var initiator = target.Login("MaxRecvDataSegmentLength=262144", "DataDigest=CRC32C");
+        var data = TestInitiator.Pattern(length, 1);
         Nop(initiator, 0x700, initiator.CmdSN++, isImmediate: false, data);
         var answer = initiator.Receive(Opcode.NopIn);
         Assert.Equal(0x700u, answer.Tag);
@@ -250,6 +255,16 @@ public sealed class FullFeatureTests
         initiator.Send(answer);
         Assert.NotEqual(ping[20], initiator.Receive(Opcode.NopIn)[20]);
         Assert.Empty(initiator.ReceiveToEnd());
+    }
+
+    [Fact]
+    public async Task NopOut_DataIsCutToWhatTheInitiatorTakes()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Login("MaxRecvDataSegmentLength=512");
+        var data = TestInitiator.Pattern(10_000, 1);
+        Nop(initiator, 0x700, initiator.CmdSN++, isImmediate: false, data);
+        Assert.Equal(data[..512], initiator.Receive(Opcode.NopIn).Data);
     }
 
     [Theory]

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using CowScsi.Iscsi;
@@ -213,6 +215,34 @@ public sealed class LoginTests
         initiator.LoginAs(Initiator, "SessionType=Discovery", "MaxRecvDataSegmentLength=512");
         var text = SendTargets(initiator, "All");
         Assert.Equal(201, text.Split("TargetName=").Length - 1);
+    }
+
+    [Fact]
+    public async Task Portals_MayBeSeveralAndOfBothFamilies()
+    {
+        await using var server = new IscsiTargetServer(new IscsiPortalOptions
+        {
+            Portals = [new IPEndPoint(IPAddress.Loopback, 0), new IPEndPoint(IPAddress.IPv6Loopback, 0)],
+        });
+        server.AddTarget(TestTarget.Name, new ScsiTarget("disk"));
+        server.Start();
+        foreach (var portal in server.Portals)
+        {
+            using var initiator = new TestInitiator(portal);
+            initiator.LoginAs(Initiator, "SessionType=Discovery");
+            Assert.Equal(
+                $"TargetName={TestTarget.Name}\0TargetAddress=127.0.0.1:{server.Portals[0].Port},1\0TargetAddress=[::1]:{server.Portals[1].Port},1\0",
+                SendTargets(initiator, "All"));
+        }
+    }
+
+    [Fact]
+    public async Task Portal_InUseIsRefusedAndLeavesNothingBehind()
+    {
+        await using var target = new TestTarget();
+        await using var second = new IscsiTargetServer(new IscsiPortalOptions { Portals = [new IPEndPoint(IPAddress.Loopback, 0), target.Portal] });
+        Assert.Throws<SocketException>(second.Start);
+        Assert.Empty(second.Portals);
     }
 
     [Fact]
