@@ -20,7 +20,14 @@ internal sealed class Session
     private bool isNexusRemoved;
 
     public Session(
-        IscsiTargetServer server, EventLoop loop, TargetEntry? target, SessionParameters parameters, SessionKey key, ushort tsih, uint firstCmdSN, int windowDepth)
+        IscsiTargetServer server,
+        EventLoop loop,
+        TargetEntry? target,
+        SessionParameters parameters,
+        SessionKey key,
+        ushort tsih,
+        uint firstCmdSN,
+        int windowDepth)
     {
         this.server = server;
         Loop = loop;

@@ -176,7 +176,12 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
             using var hostile = target.Connect();
             hostile.Isid = [0x80, 0, 0, 0, 0, (byte)random.Next(3)];
             if (random.Next(8) > 0)
-                hostile.Login($"InitialR2T={(random.Next(2) == 0 ? "Yes" : "No")}", $"DataDigest={(random.Next(4) == 0 ? "CRC32C" : "None")}", "MaxBurstLength=1024");
+            {
+                var initialR2T = random.Next(2) == 0 ? "Yes" : "No";
+                var digest = random.Next(4) == 0 ? "CRC32C" : "None";
+                hostile.Login($"InitialR2T={initialR2T}", $"DataDigest={digest}", "MaxBurstLength=1024");
+            }
+
             for (var j = 0; j < FuzzPdusPerConnection; j++)
             {
                 if (!SendTolerant(hostile, RandomPdu(random, hostile)))
@@ -195,7 +200,8 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
             Opcode.NopOut, Opcode.ScsiCommand, Opcode.ScsiCommand, Opcode.TaskManagementRequest, Opcode.LoginRequest, Opcode.TextRequest,
             Opcode.DataOut, Opcode.DataOut, Opcode.LogoutRequest, Opcode.SnackRequest,
         ];
-        var pdu = TestInitiator.Pdu(random.Next(10) == 0 ? (Opcode)random.Next(64) : requests[random.Next(requests.Length)], (byte)random.Next(256), (uint)random.Next(4));
+        var opcode = random.Next(10) == 0 ? (Opcode)random.Next(64) : requests[random.Next(requests.Length)];
+        var pdu = TestInitiator.Pdu(opcode, (byte)random.Next(256), (uint)random.Next(4));
         if (random.Next(3) == 0)
             pdu.Header[0] |= 0x40;
         var dataBytes = random.Next(4) == 0 ? random.Next(2000) : 0;
@@ -208,7 +214,11 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
         pdu[36] = (uint)random.Next(2);
         pdu[40] = (uint)random.Next(2) * 512;
         if (pdu.Opcode == Opcode.ScsiCommand)
-            (random.Next(2) == 0 ? TestInitiator.Read10(random.Next(9000), random.Next(20)) : TestInitiator.Write10(random.Next(9000), random.Next(20))).CopyTo(pdu.Header, 32);
+        {
+            var (lba, blocks) = (random.Next(9000), random.Next(20));
+            (random.Next(2) == 0 ? TestInitiator.Read10(lba, blocks) : TestInitiator.Write10(lba, blocks)).CopyTo(pdu.Header, 32);
+        }
+
         if (random.Next(30) == 0)
             random.NextBytes(pdu.Header);
         if (random.Next(20) == 0)
