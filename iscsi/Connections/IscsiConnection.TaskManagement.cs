@@ -13,9 +13,9 @@ internal sealed partial class IscsiConnection
     {
         var function = new PendingFunction(
             (WireFunction)(pdu.Flags & 0x7F), pdu.InitiatorTaskTag, pdu.Lun, pdu.ReferencedTaskTag);
-        if (session!.Nexus is null || session.Functions.Count == FunctionsMax)
+        if (session!.Functions.Count == FunctionsMax)
         {
-            SendReject(session.Nexus is null ? RejectReason.ProtocolError : RejectReason.ImmediateCommandReject, pdu.Bytes);
+            SendReject(RejectReason.ImmediateCommandReject, pdu.Bytes);
             return;
         }
 

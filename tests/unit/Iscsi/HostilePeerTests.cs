@@ -107,6 +107,32 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
         AssertServes(target);
     }
 
+    [Theory]
+    [InlineData(0x01)]
+    [InlineData(0x02)]
+    [InlineData(0x05)]
+    [InlineData(0x3E)]
+    public async Task DiscoverySession_TakesNoCommands(int opcode)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "SessionType=Discovery");
+        var pdu = TestInitiator.Pdu((Opcode)opcode, 0x81, 1);
+        pdu[24] = initiator.CmdSN;
+        initiator.Send(pdu);
+        Assert.Equal([Opcode.Reject], initiator.ReceiveToEnd());
+        AssertServes(target);
+    }
+
+    [Fact]
+    public async Task DiscoverySession_LeftIdleIsEnded()
+    {
+        await using var target = new TestTarget(new IscsiPortalOptions { PeerTimeout = TimeSpan.FromMilliseconds(200) });
+        using var initiator = target.Connect();
+        initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "SessionType=Discovery");
+        Assert.Empty(initiator.ReceiveToEnd());
+    }
+
     [Fact]
     public async Task SilentConnections_DoNotKeepOthersOut()
     {
