@@ -16,7 +16,9 @@ internal sealed partial class IscsiConnection
 
     private static ReadOnlySpan<byte> Zeros => [0, 0, 0, 0];
 
-    /// <summary>Room for a PDU of a header, a data segment of this length, and its padding and digests. Ended by <see cref="SealPdu(Span{byte}, int)"/>.</summary>
+    /// <summary>
+    /// Room for a PDU of a header, a data segment of this length, and its padding and digests. <see cref="SealPdu"/> completes it.
+    /// </summary>
     private PduHeaderWriter OpenPdu(Opcode opcode, byte flags, uint initiatorTaskTag, int dataLength, out Span<byte> pdu)
     {
         var digest = HeaderDigestBytes;
@@ -57,7 +59,8 @@ internal sealed partial class IscsiConnection
             Refuse(task, IscsiSense.InvalidFieldInCdb);
         if (task.HasFailed || task.RefusedStatus is not null)
         {
-            SendResponse(task, task.HasFailed ? default : task.RefusedStatus ?? default, task.RefusedSense is null ? default : task.RefusedSense.Bytes, 0, 0);
+            var sense = task.RefusedSense is null ? default : task.RefusedSense.Bytes;
+            SendResponse(task, task.HasFailed ? default : task.RefusedStatus ?? default, sense, 0, 0);
             task.ReturnTo(Loop);
             return;
         }
@@ -179,7 +182,8 @@ internal sealed partial class IscsiConnection
         }
     }
 
-    private void SendResponse(IscsiTask task, ScsiStatus status, ReadOnlySpan<byte> sense, byte residualFlag, uint residual, uint dataPdus = 0)
+    private void SendResponse(
+        IscsiTask task, ScsiStatus status, ReadOnlySpan<byte> sense, byte residualFlag, uint residual, uint dataPdus = 0)
     {
         if (task.RefusedStatus is not null && task.ExpectedBytes > 0)
         {

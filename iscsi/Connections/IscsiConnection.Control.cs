@@ -133,6 +133,14 @@ internal sealed partial class IscsiConnection
 
     private void CheckPing(long now)
     {
+        if (parameters.IsDiscovery)
+        {
+            // No pings in a discovery session (RFC 7143, 4.3): it is short, or it is over.
+            if (now - lastReceived > server.Options.PeerTimeout.TotalMilliseconds)
+                Close("discovery session left idle");
+            return;
+        }
+
         if (pingSentAt != 0 && lastReceived > pingSentAt)
             pingSentAt = 0;
         if (pingSentAt != 0)

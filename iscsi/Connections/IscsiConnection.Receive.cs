@@ -185,6 +185,10 @@ internal sealed unsafe partial class IscsiConnection
             case var opcode when phase == ConnectionPhase.Login:
                 Close($"{opcode} before the login");
                 return;
+            case var opcode when parameters.IsDiscovery && opcode is not (Opcode.TextRequest or Opcode.LogoutRequest or Opcode.NopOut):
+                // RFC 7143, 4.3: a discovery session has nothing but SendTargets.
+                FailProtocol(RejectReason.ProtocolError, $"{opcode} in a discovery session");
+                return;
             case Opcode.ScsiCommand:
                 BeginCommand(pdu, ahs);
                 break;

@@ -48,7 +48,8 @@ internal sealed class Listener : EventSource
         {
             server.OnAccepted(socket.Accept());
         }
-        catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted or SocketError.ConnectionReset)
+        catch (SocketException error)
+            when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted or SocketError.ConnectionReset)
         {
             // The peer left between its SYN and our accept: nothing to serve.
             return;

@@ -48,14 +48,14 @@ internal static class Crc32C
 
     private static uint AppendLanes(uint first, ReadOnlySpan<byte> data)
     {
-        ref var word = ref Unsafe.As<byte, ulong>(ref MemoryMarshal.GetReference(data));
+        ref var start = ref MemoryMarshal.GetReference(data);
         uint second = 0;
         uint third = 0;
-        for (var i = 0; i < LaneWords; i++)
+        for (var i = 0; i < LaneBytes; i += sizeof(ulong))
         {
-            first = BitOperations.Crc32C(first, Unsafe.ReadUnaligned<ulong>(ref Unsafe.As<ulong, byte>(ref Unsafe.Add(ref word, i))));
-            second = BitOperations.Crc32C(second, Unsafe.ReadUnaligned<ulong>(ref Unsafe.As<ulong, byte>(ref Unsafe.Add(ref word, LaneWords + i))));
-            third = BitOperations.Crc32C(third, Unsafe.ReadUnaligned<ulong>(ref Unsafe.As<ulong, byte>(ref Unsafe.Add(ref word, (2 * LaneWords) + i))));
+            first = BitOperations.Crc32C(first, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, i)));
+            second = BitOperations.Crc32C(second, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, LaneBytes + i)));
+            third = BitOperations.Crc32C(third, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, (2 * LaneBytes) + i)));
         }
 
         return SkipLane(SkipLane(first) ^ second) ^ third;

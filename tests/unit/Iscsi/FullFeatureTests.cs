@@ -126,8 +126,7 @@ public sealed class FullFeatureTests
         var tag = initiator.Command(0xC0, 512, TestInitiator.Read10(0, 1));
         await target.Disk.Arrival;
         Manage(initiator, WireFunction.AbortTask, tag);
-        Nop(initiator, 0x700, 0, isImmediate: true);
-        Assert.Equal(0x700u, initiator.Receive(Opcode.NopIn).Tag);
+        AwaitArrival(initiator);
         target.Disk.Release();
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, initiator.Receive(Opcode.TaskManagementResponse).Header[2]);
         initiator.ClearUnitAttentions();
@@ -157,6 +156,7 @@ public sealed class FullFeatureTests
         initiator.Command(0xA0, 512, TestInitiator.Write10(0, 1));
         initiator.Receive(Opcode.ReadyToTransfer);
         Manage(initiator, (WireFunction)function, PduField.NoTag);
+        AwaitArrival(initiator);
         target.Disk.Release();
         var answer = initiator.Receive(Opcode.TaskManagementResponse);
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, answer.Header[2]);
@@ -176,6 +176,7 @@ public sealed class FullFeatureTests
         initiator.Command(0xC0, 512, TestInitiator.Read10(0, 1));
         await target.Disk.Arrival;
         Manage(other, WireFunction.LogicalUnitReset, PduField.NoTag);
+        AwaitArrival(other);
         target.Disk.Release();
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, other.Receive(Opcode.TaskManagementResponse).Header[2]);
         var news = initiator.Receive(Opcode.NopIn);
@@ -341,6 +342,13 @@ public sealed class FullFeatureTests
         using var late = target.Connect();
         var answer = late.ExchangeLogin(0x87, "InitiatorName=" + TestInitiator.Name, "TargetName=" + TestTarget.Name);
         Assert.Equal(0x0203, TestInitiator.StatusOf(answer));
+    }
+
+    /// <summary>Everything sent so far has been taken in, once a NOP sent after it has been answered.</summary>
+    private static void AwaitArrival(TestInitiator initiator)
+    {
+        Nop(initiator, 0x700, 0, isImmediate: true);
+        Assert.Equal(0x700u, initiator.Receive(Opcode.NopIn).Tag);
     }
 
     private static void Nop(TestInitiator initiator, uint tag, uint cmdSN, bool isImmediate, byte[]? data = null)

@@ -242,7 +242,8 @@ internal sealed class TestInitiator : IDisposable
     public WirePdu ReceiveStatus(ScsiStatusByte expected)
     {
         var pdu = Receive();
-        Assert.True(pdu.Opcode == Opcode.ScsiResponse || (pdu.Opcode == Opcode.DataIn && (pdu.Flags & 1) != 0), $"{pdu.Opcode} has no status");
+        var hasStatus = pdu.Opcode == Opcode.ScsiResponse || (pdu.Opcode == Opcode.DataIn && (pdu.Flags & 1) != 0);
+        Assert.True(hasStatus, $"{pdu.Opcode} has no status");
         Assert.Equal((byte)expected, pdu.Header[3]);
         return pdu;
     }
