@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using System.Buffers.Binary;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Scsi;
@@ -177,7 +178,7 @@ internal sealed partial class IscsiConnection
         trailing[..padding].Clear();
         if (DataDigestBytes > 0)
         {
-            var state = Crc32C.Append(Crc32C.Append(Crc32C.Seed, data), Zeros[..padding]);
+            var state = Crc32C.Append(Crc32C.Append(Crc32C.Initial, data), Zeros[..padding]);
             BinaryPrimitives.WriteUInt32LittleEndian(trailing[padding..], Crc32C.Finish(state));
         }
     }

@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using System.Buffers.Binary;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Iscsi.Sockets;
@@ -203,7 +204,7 @@ internal sealed unsafe partial class IscsiConnection
         if (!IsReceiving)
             return;
         sinkLeft = dataBytes;
-        dataDigest = Crc32C.Seed;
+        dataDigest = Crc32C.Initial;
         if (dataBytes == 0)
             EndPdu(isIntact: true);
         else
