@@ -69,7 +69,7 @@ internal static class PropertyRun
         }
         catch (Exception failure)
         {
-            throw new XunitException($"'{name}' does not hold; {SeedVariable}={seed} replays it (and belongs into tests/property/seeds.txt)\n{failure.Message}", failure);
+            throw new XunitException($"'{name}' does not hold; {SeedVariable}={seed} replays it (and belongs into tests/property/seeds.txt)", failure);
         }
     }
 
