@@ -122,6 +122,7 @@ public sealed partial class Store : IDisposable
             if (file.Write(slots, 0) is not FileOutcome.Success || file.Flush() is not FileOutcome.Success)
                 throw new StoreException(StoreError.Io, $"cannot write '{file.Path}': {file.LastError}");
             directory.Sync("");
+            directory.SyncParent();
             var store = new Store(directory, options, lockFile, file, fresh);
             store.StartEmpty();
             return store;
@@ -283,10 +284,13 @@ public sealed partial class Store : IDisposable
     private void StartEmpty()
     {
         map = NewMap();
-        log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1));
+        log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1), Reserve);
         imageSegment = 1;
         StartKeeper(); // Until the first checkpoint the log alone is the store; it is rebuilt from nothing in no time.
     }
+
+    /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
+    private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
 
     private BlockMap NewMap()
     {
