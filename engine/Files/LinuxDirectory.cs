@@ -39,12 +39,6 @@ public sealed class LinuxDirectory(string path) : StoreDirectory
 
     public override void Sync(string folder) => LinuxFile.SyncDirectory(Full(folder));
 
-    public override void SyncParent()
-    {
-        if (System.IO.Path.GetDirectoryName(Path) is { } parent)
-            LinuxFile.SyncDirectory(parent);
-    }
-
     private string Full(string name) => name.Length == 0 ? Path : System.IO.Path.Combine(Path, name);
 
     private void Attempt(string verb, string name, Action<string> action)

@@ -29,9 +29,6 @@ public abstract class StoreDirectory
 
     public abstract void CreateFolder(string folder);
 
-    /// <summary>Makes the name of the store's directory itself durable.</summary>
-    public abstract void SyncParent();
-
     /// <summary>Makes the names in a folder ("" for the store itself) durable.</summary>
     public abstract void Sync(string folder);
 }

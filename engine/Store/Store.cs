@@ -81,6 +81,8 @@ public sealed partial class Store : IDisposable
             throw new StoreException(StoreError.Io, $"cannot create '{path}': {failure.Message}", failure);
         }
 
+        if (System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)) is { } parent)
+            LinuxFile.SyncDirectory(parent);
         return Create(new LinuxDirectory(path), options);
     }
 
@@ -122,7 +124,6 @@ public sealed partial class Store : IDisposable
             if (file.Write(slots, 0) is not FileOutcome.Success || file.Flush() is not FileOutcome.Success)
                 throw new StoreException(StoreError.Io, $"cannot write '{file.Path}': {file.LastError}");
             directory.Sync("");
-            directory.SyncParent();
             var store = new Store(directory, options, lockFile, file, fresh);
             store.StartEmpty();
             return store;
