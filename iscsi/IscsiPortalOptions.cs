@@ -8,13 +8,17 @@ public sealed class IscsiPortalOptions
     /// <summary>The registered port of iSCSI (RFC 7143, 14).</summary>
     public const int DefaultPort = 3260;
 
-    /// <summary>Addresses to listen on, IPv4 or IPv6; port 0 takes a free one, which <see cref="IscsiTargetServer.Portals"/> tells.</summary>
+    /// <summary>
+    /// Addresses to listen on, IPv4 or IPv6; port 0 takes a free one, which <see cref="IscsiTargetServer.Portals"/> tells.
+    /// </summary>
     public IReadOnlyList<IPEndPoint> Portals { get; init; } = [new(IPAddress.Loopback, DefaultPort)];
 
     /// <summary>Threads that serve connections; each owns its share of them. 1 to 64.</summary>
     public int LoopCount { get; init; } = Math.Clamp(Environment.ProcessorCount, 1, 8);
 
-    /// <summary>Connections in their login phase. One more than this costs the oldest of them its place, so silent peers lock nobody out.</summary>
+    /// <summary>
+    /// Connections in their login phase. One more than this costs the oldest of them its place, so silent peers lock nobody out.
+    /// </summary>
     public int LoginsMax { get; init; } = 256;
 
     /// <summary>Sessions, discovery sessions included; further logins are told "out of resources".</summary>

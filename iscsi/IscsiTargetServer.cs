@@ -66,6 +66,8 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         {
             listeners.ForEach(static listener => listener.Close());
             listeners.Clear();
+            lock (state)
+                isStarted = false;
             throw;
         }
 
@@ -117,11 +119,7 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         loops[0].Add(connection);
     }
 
-    internal void OnLoginEnded(IscsiConnection connection)
-    {
-        if (connection.LoginNode.List is not null)
-            logins.Remove(connection.LoginNode);
-    }
+    internal void OnLoginEnded(IscsiConnection connection) => logins.Remove(connection.LoginNode);
 
     private async Task ShutDownAsync()
     {

@@ -1,31 +1,84 @@
-using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace CowScsi.Engine;
 
-/// <summary>CRC-32C (Castagnoli, reflected, initial value and final inversion all ones), as in RFC 7143 12.1 and iSCSI digests.</summary>
+/// <summary>
+/// CRC-32C (Castagnoli polynomial, reflected, initial value and final inversion all ones): the checksum of every stored structure, and of
+/// iSCSI digests (RFC 7143, 13.1).
+/// </summary>
+/// <remarks>
+/// The processor's instruction takes three cycles and can start one each cycle. Long data is therefore cut into three lanes that are
+/// summed at the same time and joined by <see cref="SkipLane"/>: the state after a lane is linear in the state before it.
+/// </remarks>
 public static class Crc32C
 {
-    /// <summary>The checksum of <paramref name="data"/>, continuing from <paramref name="previous"/> (0 to start).</summary>
-    public static uint Compute(ReadOnlySpan<byte> data, uint previous = 0)
+    public const uint Initial = 0xFFFF_FFFF;
+
+    /// <summary>Three lanes cover a block of 4 KiB but for its last 16 bytes.</summary>
+    private const int LaneBytes = 1360;
+
+    private const int LaneWords = LaneBytes / sizeof(ulong);
+    private const int ByteValues = 256;
+
+    /// <summary>For each byte of a state and each value of it: what it becomes after <see cref="LaneBytes"/> zero bytes.</summary>
+    private static readonly uint[] LaneSkips = MakeLaneSkips();
+
+    /// <summary>Feeds bytes into a running checksum that began as <see cref="Initial"/>.</summary>
+    public static uint Append(uint state, ReadOnlySpan<byte> data)
     {
-        var crc = ~previous;
-        ref var start = ref MemoryMarshal.GetReference(data);
-        var index = 0;
-        for (; index <= data.Length - 8; index += 8)
-            crc = BitOperations.Crc32C(crc, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, index)));
-        for (; index < data.Length; index++)
-            crc = BitOperations.Crc32C(crc, Unsafe.Add(ref start, index));
-        return ~crc;
+        while (data.Length >= 3 * LaneBytes)
+        {
+            state = AppendLanes(state, data);
+            data = data[(3 * LaneBytes)..];
+        }
+
+        var words = MemoryMarshal.Cast<byte, ulong>(data);
+        foreach (var word in words)
+            state = BitOperations.Crc32C(state, word);
+        foreach (var rest in data[(words.Length * sizeof(ulong))..])
+            state = BitOperations.Crc32C(state, rest);
+        return state;
     }
 
-    /// <summary>The checksum of a little-endian 64-bit number; used as a seed that ties a structure to its place.</summary>
-    public static uint Seed(ulong value)
+    public static uint Finish(uint state) => ~state;
+
+    public static uint Of(ReadOnlySpan<byte> data) => Finish(Append(Initial, data));
+
+    /// <summary>The checksum of <paramref name="data"/>, continuing from a finished one (0 to start).</summary>
+    public static uint Compute(ReadOnlySpan<byte> data, uint previous = 0) => Finish(Append(~previous, data));
+
+    private static uint AppendLanes(uint first, ReadOnlySpan<byte> data)
     {
-        Span<byte> bytes = stackalloc byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
-        return Compute(bytes);
+        ref var start = ref MemoryMarshal.GetReference(data);
+        uint second = 0;
+        uint third = 0;
+        for (var i = 0; i < LaneBytes; i += sizeof(ulong))
+        {
+            first = BitOperations.Crc32C(first, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, i)));
+            second = BitOperations.Crc32C(second, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, LaneBytes + i)));
+            third = BitOperations.Crc32C(third, Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref start, (2 * LaneBytes) + i)));
+        }
+
+        return SkipLane(SkipLane(first) ^ second) ^ third;
+    }
+
+    private static uint SkipLane(uint state) =>
+        LaneSkips[(byte)state] ^ LaneSkips[ByteValues + (byte)(state >> 8)] ^
+        LaneSkips[(2 * ByteValues) + (byte)(state >> 16)] ^ LaneSkips[(3 * ByteValues) + (byte)(state >> 24)];
+
+    private static uint[] MakeLaneSkips()
+    {
+        var skips = new uint[4 * ByteValues];
+        for (var i = 0; i < skips.Length; i++)
+        {
+            var state = (uint)(i % ByteValues) << (8 * (i / ByteValues));
+            for (var word = 0; word < LaneWords; word++)
+                state = BitOperations.Crc32C(state, 0ul);
+            skips[i] = state;
+        }
+
+        return skips;
     }
 }

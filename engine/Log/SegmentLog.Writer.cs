@@ -6,6 +6,9 @@ internal sealed partial class SegmentLog
     /// <summary>What was appended and not flushed goes to disk after this long without other work.</summary>
     private const int IdleWriteMilliseconds = 1000;
 
+    /// <summary>Step in which catalog records take from the reserved space.</summary>
+    private const uint ReserveStepBytes = 1 << 20;
+
     private readonly Thread writer;
     private readonly List<Segment> unflushed = [];
     private ulong writtenSequence;
@@ -146,23 +149,26 @@ internal sealed partial class SegmentLog
     {
         Segment? current;
         uint roomEnd;
+        bool fromReserve;
         lock (gate)
         {
             current = active;
             roomEnd = activeRoomEnd;
+            fromReserve = reserveWanted;
+            reserveWanted = false;
         }
 
         var outcome = FileOutcome.Success;
         Segment? made = null;
         if (current is not null && roomEnd < current.SegmentBytes)
         {
-            var step = (uint)Math.Min(RoomStepBytes, current.SegmentBytes - roomEnd);
-            outcome = Allocate(segments.FileOf(current), roomEnd, step);
+            var step = (uint)Math.Min(fromReserve ? ReserveStepBytes : RoomStepBytes, current.SegmentBytes - roomEnd);
+            outcome = Allocate(segments.FileOf(current), roomEnd, step, fromReserve);
             roomEnd += step;
         }
         else if (spare is null)
         {
-            outcome = CreateSegment(out made);
+            outcome = CreateSegment(fromReserve, out made);
         }
 
         lock (gate)
@@ -182,7 +188,7 @@ internal sealed partial class SegmentLog
     }
 
     /// <summary>Creates the next segment file: header and name are durable before it is offered.</summary>
-    private FileOutcome CreateSegment(out Segment? made)
+    private FileOutcome CreateSegment(bool fromReserve, out Segment? made)
     {
         made = null;
         var header = new SegmentHeader(storeId, nextSegment, (uint)options.SegmentBytes);
@@ -200,7 +206,7 @@ internal sealed partial class SegmentLog
             return FileOutcome.OutOfSpace;
         }
 
-        var outcome = Allocate(file, 0, Math.Min(RoomStepBytes, (uint)options.SegmentBytes));
+        var outcome = Allocate(file, 0, Math.Min(RoomStepBytes, (uint)options.SegmentBytes), fromReserve);
         if (outcome == FileOutcome.Success)
             outcome = file.Write(bytes, 0);
         if (outcome == FileOutcome.Success)
@@ -244,9 +250,9 @@ internal sealed partial class SegmentLog
 
     private uint RoomOf(Segment segment) => Math.Min(RoomStepBytes, segment.SegmentBytes);
 
-    private FileOutcome Allocate(StoreFile file, uint offset, uint length)
+    private FileOutcome Allocate(StoreFile file, uint offset, uint length, bool fromReserve)
     {
-        if (directory.FreeBytes < options.ReservedBytes + length)
+        if (!fromReserve && directory.FreeBytes < options.ReservedBytes + length)
             return FileOutcome.OutOfSpace;
         var outcome = file.Allocate(offset, length);
         if (outcome is FileOutcome.Failed)

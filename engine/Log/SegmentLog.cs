@@ -70,6 +70,7 @@ internal sealed partial class SegmentLog : IDisposable
     private long appendedBytes;
     private FileOutcome roomOutcome = FileOutcome.Success;
     private bool roomWanted;
+    private bool reserveWanted;
     private bool stopping;
     private string? failure;
 
@@ -146,7 +147,7 @@ internal sealed partial class SegmentLog : IDisposable
             var batch = open;
             if (batch is null || !batch.HasRoom(descriptorBytes, payloadBytes))
             {
-                var outcome = OpenBatch(payloadBytes);
+                var outcome = OpenBatch(payloadBytes, mayUseReserve: !takeExtentId);
                 if (outcome != FileOutcome.Success)
                 {
                     ticket = default;
@@ -265,10 +266,11 @@ internal sealed partial class SegmentLog : IDisposable
         Monitor.PulseAll(gate);
     }
 
-    private FileOutcome OpenBatch(int payloadBytes)
+    private FileOutcome OpenBatch(int payloadBytes, bool mayUseReserve)
     {
         if (open is not null)
             Seal();
+        var asked = false;
         while (true)
         {
             if (failure is not null)
@@ -295,13 +297,16 @@ internal sealed partial class SegmentLog : IDisposable
                 RequestRoom();
                 continue;
             }
-            else if (!roomWanted && roomOutcome != FileOutcome.Success)
+            else if (!roomWanted && roomOutcome != FileOutcome.Success && (asked || !mayUseReserve))
             {
                 RequestRoom();
                 return roomOutcome;
             }
             else
             {
+                // What deletes and checkpoints record may take from the space that guests' data never gets.
+                reserveWanted |= mayUseReserve;
+                asked |= !roomWanted;
                 RequestRoom();
             }
 

@@ -33,6 +33,7 @@ internal sealed record MapCheckpoint(Guid IndexToken, Guid LogToken, byte[] Inde
 internal sealed class BlockMap : IDisposable
 {
     private const int SessionsMax = 128;
+    private const int DrainMilliseconds = 5;
 
     /// <summary>Size of one file of FASTER's record log.</summary>
     private const long LogSegmentBytes = 1L << 30;
@@ -149,7 +150,8 @@ internal sealed class BlockMap : IDisposable
         if (!store.TryInitiateFullCheckpoint(out _, CheckpointType.FoldOver))
             throw new StoreException(StoreError.Io, "the index does not begin a checkpoint");
         completion = Task.Run(async () => await store.CompleteCheckpointAsync());
-        files.VersionShifted.Wait();
+        while (!files.VersionShifted.Wait(DrainMilliseconds))
+            DrainIdle();
         checkpointTail = store.Log.TailAddress;
     }
 
@@ -159,8 +161,20 @@ internal sealed class BlockMap : IDisposable
     /// <summary>Waits for the checkpoint's files. They are durable when it returns.</summary>
     public MapCheckpoint EndCheckpoint()
     {
-        completion!.GetAwaiter().GetResult();
-        completion = null;
+        try
+        {
+            while (!completion!.Wait(DrainMilliseconds))
+                DrainIdle();
+        }
+        catch (AggregateException failure)
+        {
+            throw new StoreException(StoreError.Io, $"the index's checkpoint failed: {failure.InnerException!.Message}", failure);
+        }
+        finally
+        {
+            completion = null;
+        }
+
         var path = files.IndexPath(files.IndexToken) + ".ht.0";
         var (bytes, checksum) = ChecksumOf(path);
         foreach (var file in Directory.EnumerateFiles(folder))
@@ -172,6 +186,22 @@ internal sealed class BlockMap : IDisposable
 
         LinuxFile.SyncDirectory(folder);
         return new MapCheckpoint(files.IndexToken, files.LogToken, files.IndexMetadata, files.LogMetadata, bytes, checksum, mapTag, LogName, store.Log.BeginAddress, checkpointTail);
+    }
+
+    /// <summary>
+    /// Takes the answers of reads whose askers went away (a request that did not want to wait is run anew elsewhere): a session with a
+    /// read under way would hold a checkpoint up for ever.
+    /// </summary>
+    private void DrainIdle()
+    {
+        for (var i = 0; i < SessionsMax; i++)
+        {
+            if (Volatile.Read(ref idle[i])?.IsWaiting != true || Interlocked.Exchange(ref idle[i], null) is not { } session)
+                continue;
+            if (session.IsWaiting)
+                session.Drain();
+            Return(session);
+        }
     }
 
     /// <summary>Removes every index image but the one in force, and logs of other incarnations.</summary>

@@ -25,7 +25,7 @@ internal sealed class OwnerMap
         chunks = new uint[]?[(pages + ChunkPages - 1) / ChunkPages];
     }
 
-    /// <summary>Makes room for a larger disk. No other thread may be growing it.</summary>
+    /// <summary>Makes room for a larger disk.</summary>
     public void Grow(long pages)
     {
         lock (building)
@@ -46,11 +46,16 @@ internal sealed class OwnerMap
             rootFirst.Add(head);
     }
 
-    /// <summary>Builds the chunk of a page where it is missing. Called before the page's stripe lock is taken.</summary>
+    /// <summary>
+    /// Builds the chunk of a page where it is missing. Called before the page's stripe lock is taken. The page may lie behind the size the
+    /// line was opened with: two states of a disk that was resized in between are compared page by page.
+    /// </summary>
     public void Prepare(PageNumber page)
     {
-        if (Volatile.Read(ref Volatile.Read(ref chunks)[page.Value / ChunkPages]) is null)
-            Build(page.Value / ChunkPages);
+        var index = page.Value / ChunkPages;
+        var current = Volatile.Read(ref chunks);
+        if (index >= current.Length || Volatile.Read(ref current[index]) is null)
+            Build(index);
     }
 
     /// <summary>The layer that owns the page, or none. Prepared before; under the page's stripe lock.</summary>
@@ -79,6 +84,7 @@ internal sealed class OwnerMap
     {
         lock (building)
         {
+            Grow((index + 1L) * ChunkPages);
             if (chunks[index] is not null)
                 return;
             var owners = new uint[ChunkPages];

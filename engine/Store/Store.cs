@@ -191,6 +191,9 @@ public sealed partial class Store : IDisposable
         }
     }
 
+    /// <summary>True once the store was closed, or crashed by a test.</summary>
+    internal bool IsDisposed => disposed;
+
     internal void CountEntries(uint segment, long change) => segments.Find(segment)?.AddEntries(change);
 
     internal void Close(Volume volume)

@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using System.Buffers.Binary;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Scsi;
@@ -16,7 +17,9 @@ internal sealed partial class IscsiConnection
 
     private static ReadOnlySpan<byte> Zeros => [0, 0, 0, 0];
 
-    /// <summary>Room for a PDU of a header, a data segment of this length, and its padding and digests. Ended by <see cref="SealPdu(Span{byte}, int)"/>.</summary>
+    /// <summary>
+    /// Room for a PDU of a header, a data segment of this length, and its padding and digests. <see cref="SealPdu"/> completes it.
+    /// </summary>
     private PduHeaderWriter OpenPdu(Opcode opcode, byte flags, uint initiatorTaskTag, int dataLength, out Span<byte> pdu)
     {
         var digest = HeaderDigestBytes;
@@ -57,7 +60,8 @@ internal sealed partial class IscsiConnection
             Refuse(task, IscsiSense.InvalidFieldInCdb);
         if (task.HasFailed || task.RefusedStatus is not null)
         {
-            SendResponse(task, task.HasFailed ? default : task.RefusedStatus ?? default, task.RefusedSense is null ? default : task.RefusedSense.Bytes, 0, 0);
+            var sense = task.RefusedSense is null ? default : task.RefusedSense.Bytes;
+            SendResponse(task, task.HasFailed ? default : task.RefusedStatus ?? default, sense, 0, 0);
             task.ReturnTo(Loop);
             return;
         }
@@ -161,19 +165,26 @@ internal sealed partial class IscsiConnection
 
         SealPdu(pdu, 0);
         output.AppendReference(data, null);
-        var padding = PduField.Padding(part);
+        SendTrailer(data.FirstSpan);
+    }
+
+    /// <summary>Padding and digest of a data segment that does not lie beside its header.</summary>
+    private void SendTrailer(ReadOnlySpan<byte> data)
+    {
+        var padding = PduField.Padding(data.Length);
         if (padding + DataDigestBytes == 0)
             return;
         var trailing = output.Reserve(Loop.Buffers, padding + DataDigestBytes);
         trailing[..padding].Clear();
         if (DataDigestBytes > 0)
         {
-            var state = Crc32C.Append(Crc32C.Append(Crc32C.Seed, data.FirstSpan), Zeros[..padding]);
+            var state = Crc32C.Append(Crc32C.Append(Crc32C.Initial, data), Zeros[..padding]);
             BinaryPrimitives.WriteUInt32LittleEndian(trailing[padding..], Crc32C.Finish(state));
         }
     }
 
-    private void SendResponse(IscsiTask task, ScsiStatus status, ReadOnlySpan<byte> sense, byte residualFlag, uint residual, uint dataPdus = 0)
+    private void SendResponse(
+        IscsiTask task, ScsiStatus status, ReadOnlySpan<byte> sense, byte residualFlag, uint residual, uint dataPdus = 0)
     {
         if (task.RefusedStatus is not null && task.ExpectedBytes > 0)
         {

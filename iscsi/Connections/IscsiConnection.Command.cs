@@ -9,7 +9,7 @@ namespace CowScsi.Iscsi.Connections;
 /// <summary>SCSI commands, RFC 7143, 11.3: taking them in, in the order of CmdSN, and giving them to the SCSI target.</summary>
 internal sealed unsafe partial class IscsiConnection
 {
-    /// <summary>Immediate commands outstanding in a session; more are rejected (RFC 7143, 4.2.2.1 leaves the number to the target).</summary>
+    /// <summary>Immediate commands outstanding in a session; more are rejected (RFC 7143, 4.2.2.1, leaves the number open).</summary>
     private const int ImmediateTasksMax = 16;
 
     private const byte AhsExtendedCdb = 1;

@@ -88,14 +88,32 @@ internal sealed partial class IscsiConnection
             return;
         }
 
-        // The ping's data comes back, cut to what the initiator takes.
-        var length = Math.Min(data.Length, Math.Min(parameters.InitiatorDataBytesMax, HeldDataBytesMax));
-        var writer = OpenPdu(Opcode.NopIn, PduField.FinalBit, pdu.InitiatorTaskTag, length, out var answer);
+        // The ping's data comes back, cut to what the initiator takes (RFC 7143, 11.19.1).
+        data = data[..Math.Min(data.Length, parameters.InitiatorDataBytesMax)];
+        var isLong = data.Length > HeldDataBytesMax;
+        var writer = OpenPdu(Opcode.NopIn, PduField.FinalBit, pdu.InitiatorTaskTag, isLong ? 0 : data.Length, out var answer);
+        writer.DataBytes(data.Length);
         writer.Lun(pdu.Lun);
         writer.UInt32(PduField.TargetTransferTag, PduField.NoTag);
         writer.Sequence(statSN++, session!.Window.ExpCmdSN, session.Window.MaxCmdSN);
-        data[..length].CopyTo(DataOf(answer, length));
-        SealPdu(answer, length);
+        if (!isLong)
+            data.CopyTo(DataOf(answer, data.Length));
+        SealPdu(answer, isLong ? 0 : data.Length);
+        if (isLong)
+            SendLongData(data);
+    }
+
+    /// <summary>A data segment behind a header that was sealed without one, in parts that fit the send buffer.</summary>
+    private void SendLongData(ReadOnlySpan<byte> data)
+    {
+        for (var rest = data; !rest.IsEmpty;)
+        {
+            var part = rest[..Math.Min(rest.Length, HeldDataBytesMax)];
+            part.CopyTo(output.Reserve(Loop.Buffers, part.Length));
+            rest = rest[part.Length..];
+        }
+
+        SendTrailer(data);
     }
 
     /// <summary>A NOP-In of our own: a ping, or news of the command window. It does not advance StatSN (RFC 7143, 11.19.3).</summary>
@@ -115,6 +133,14 @@ internal sealed partial class IscsiConnection
 
     private void CheckPing(long now)
     {
+        if (parameters.IsDiscovery)
+        {
+            // No pings in a discovery session (RFC 7143, 4.3): it is short, or it is over.
+            if (now - lastReceived > server.Options.PeerTimeout.TotalMilliseconds)
+                Close("discovery session left idle");
+            return;
+        }
+
         if (pingSentAt != 0 && lastReceived > pingSentAt)
             pingSentAt = 0;
         if (pingSentAt != 0)

@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using System.Buffers.Binary;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Iscsi.Sockets;
@@ -185,6 +186,10 @@ internal sealed unsafe partial class IscsiConnection
             case var opcode when phase == ConnectionPhase.Login:
                 Close($"{opcode} before the login");
                 return;
+            case var opcode when parameters.IsDiscovery && opcode is not (Opcode.TextRequest or Opcode.LogoutRequest or Opcode.NopOut):
+                // RFC 7143, 4.3: a discovery session has nothing but SendTargets.
+                FailProtocol(RejectReason.ProtocolError, $"{opcode} in a discovery session");
+                return;
             case Opcode.ScsiCommand:
                 BeginCommand(pdu, ahs);
                 break;
@@ -199,7 +204,7 @@ internal sealed unsafe partial class IscsiConnection
         if (!IsReceiving)
             return;
         sinkLeft = dataBytes;
-        dataDigest = Crc32C.Seed;
+        dataDigest = Crc32C.Initial;
         if (dataBytes == 0)
             EndPdu(isIntact: true);
         else

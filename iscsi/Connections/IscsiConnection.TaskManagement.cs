@@ -13,9 +13,9 @@ internal sealed partial class IscsiConnection
     {
         var function = new PendingFunction(
             (WireFunction)(pdu.Flags & 0x7F), pdu.InitiatorTaskTag, pdu.Lun, pdu.ReferencedTaskTag);
-        if (session!.Nexus is null || session.Functions.Count == FunctionsMax)
+        if (session!.Functions.Count == FunctionsMax)
         {
-            SendReject(session.Nexus is null ? RejectReason.ProtocolError : RejectReason.ImmediateCommandReject, pdu.Bytes);
+            SendReject(RejectReason.ImmediateCommandReject, pdu.Bytes);
             return;
         }
 
@@ -77,12 +77,15 @@ internal sealed partial class IscsiConnection
         if (function.Function == WireFunction.AbortTask && function.Executing == 0)
         {
             // The SCSI target has not seen the task: it ends here, or there is none (RFC 7143, 11.6.1).
-            function.Answer = function.Affected.Count > 0 ? TaskManagementResponse.FunctionComplete : TaskManagementResponse.TaskDoesNotExist;
+            function.Answer = function.Affected.Count > 0
+                ? TaskManagementResponse.FunctionComplete
+                : TaskManagementResponse.TaskDoesNotExist;
             TryFinish(function);
             return;
         }
 
-        var answer = session.Nexus!.Target.ManageAsync(session.Nexus, scsiFunction, function.Lun, function.ReferencedTag).AsTask().GetAwaiter();
+        var nexus = session.Nexus!;
+        var answer = nexus.Target.ManageAsync(nexus, scsiFunction, function.Lun, function.ReferencedTag).AsTask().GetAwaiter();
         if (answer.IsCompleted)
         {
             function.Answer = answer.GetResult();

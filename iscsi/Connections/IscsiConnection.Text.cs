@@ -81,7 +81,8 @@ internal sealed partial class IscsiConnection
 
     private void SendTextPart(PduHeader pdu)
     {
-        var length = Math.Min(textToSend.Length - textSent, Math.Min(parameters.InitiatorDataBytesMax, SessionParameters.LoginDataBytesMax));
+        var partMax = Math.Min(parameters.InitiatorDataBytesMax, SessionParameters.LoginDataBytesMax);
+        var length = Math.Min(textToSend.Length - textSent, partMax);
         var hasMore = textSent + length < textToSend.Length;
         var awaitsMore = hasMore || pdu.IsContinued || !pdu.IsFinal;
         var flags = (byte)((awaitsMore ? 0 : PduField.FinalBit) | (hasMore ? PduField.ContinueBit : 0));

@@ -109,7 +109,6 @@ internal sealed partial class IscsiConnection : EventSource
     {
         if (phase == ConnectionPhase.Closed)
             return;
-        var wasLoggingIn = session is null;
         phase = ConnectionPhase.Closed;
         if (reason is not null)
             server.Log($"{remote}: {reason}");
@@ -117,7 +116,7 @@ internal sealed partial class IscsiConnection : EventSource
         DropInput();
         output.Clear(Loop);
         socket.Dispose();
-        if (wasLoggingIn)
+        if (LoginNode.List is not null)
             server.OnLoginEnded(this);
         session?.OnConnectionClosed();
     }

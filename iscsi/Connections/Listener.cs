@@ -25,8 +25,8 @@ internal sealed class Listener : EventSource
         {
             if (portal.AddressFamily == AddressFamily.InterNetworkV6)
                 socket.DualMode = false;
-            // A restarted server gets its port back while old connections are in TIME_WAIT.
-            socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            // No ReuseAddress: the runtime would add SO_REUSEPORT, and a second server could then share the port unnoticed. By itself
+            // it binds listeners with SO_REUSEADDR, so that a restart gets its port back while old connections are in TIME_WAIT.
             socket.Bind(portal);
             socket.Listen(Backlog);
             socket.Blocking = false;
@@ -48,7 +48,8 @@ internal sealed class Listener : EventSource
         {
             server.OnAccepted(socket.Accept());
         }
-        catch (SocketException error) when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted or SocketError.ConnectionReset)
+        catch (SocketException error)
+            when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted or SocketError.ConnectionReset)
         {
             // The peer left between its SYN and our accept: nothing to serve.
             return;

@@ -103,7 +103,8 @@ internal sealed class ChapExchange(IscsiChapCredentials credentials)
         var expected = Respond(identifier, credentials.Secret, challenge);
         var isNameRight = CryptographicOperations.FixedTimeEquals(
             Encoding.UTF8.GetBytes(Find(pairs, "CHAP_N") ?? ""), Encoding.UTF8.GetBytes(credentials.UserName));
-        if (!TryDecode(response, ChallengeBytesMax, out var actual) || !CryptographicOperations.FixedTimeEquals(expected, actual) || !isNameRight)
+        if (!TryDecode(response, ChallengeBytesMax, out var actual) ||
+            !CryptographicOperations.FixedTimeEquals(expected, actual) || !isNameRight)
             return ChapStep.Failed;
         if (Find(pairs, "CHAP_I") is not { } theirIdentifier)
             return Find(pairs, "CHAP_C") is null ? ChapStep.Passed : ChapStep.Failed;
@@ -111,7 +112,8 @@ internal sealed class ChapExchange(IscsiChapCredentials credentials)
         // Mutual. A challenge equal to ours is a reflection (RFC 7143, 9.2.1) and ends the login.
         if (credentials.MutualUserName is null || credentials.MutualSecret is null ||
             !TextKeys.TryParseNumber(theirIdentifier, out var number) || number > byte.MaxValue ||
-            Find(pairs, "CHAP_C") is not { } text || !TryDecode(text, ChallengeBytesMax, out var theirs) || theirs.AsSpan().SequenceEqual(challenge))
+            Find(pairs, "CHAP_C") is not { } text || !TryDecode(text, ChallengeBytesMax, out var theirs) ||
+            theirs.AsSpan().SequenceEqual(challenge))
             return ChapStep.Failed;
         TextKeys.Append(answer, "CHAP_N", credentials.MutualUserName);
         TextKeys.Append(answer, "CHAP_R", "0x" + Convert.ToHexStringLower(Respond((byte)number, credentials.MutualSecret, theirs)));

@@ -37,6 +37,7 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
     private bool hasBegun;
     private bool isAdmitted;
     private bool hasDeclared;
+    private bool hasDeclaredSegment;
     private bool isAuthenticated;
     private bool isMethodChosen;
     private ChapExchange? authentication;
@@ -162,11 +163,12 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
             return refused;
         var isReady = stage == LoginStage.Operational || isAuthenticated;
         var to = isReady ? next : null;
-        if ((stage == LoginStage.Operational || to == LoginStage.FullFeature) && negotiated.Add("target's MaxRecvDataSegmentLength"))
+        if ((stage == LoginStage.Operational || to == LoginStage.FullFeature) && !hasDeclaredSegment)
         {
             // Ours alone decides what we take; declared once, in the operational stage or at its end (RFC 7143, 13.12).
             TextKeys.Append(text, "MaxRecvDataSegmentLength", offer.DataBytesMax.ToString());
             Parameters.TargetDataBytesMax = (int)offer.DataBytesMax;
+            hasDeclaredSegment = true;
         }
 
         hasDeclared = true;
@@ -177,8 +179,14 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
 
     private LoginAnswer? NegotiateKey(TextPair pair, StringBuilder text)
     {
-        if (pair.Key is "InitiatorName" or "TargetName" or "SessionType" or "InitiatorAlias")
-            return hasDeclared && pair.Key != "InitiatorAlias" ? Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice") : Declare(pair);
+        if (pair.Key == "InitiatorAlias")
+        {
+            Parameters.InitiatorAlias = pair.Value;
+            return null;
+        }
+
+        if (pair.Key is "InitiatorName" or "TargetName" or "SessionType")
+            return hasDeclared ? Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice") : null;
         if (pair.Key == "AuthMethod" || ChapExchange.IsKey(pair.Key))
             return stage == LoginStage.Security ? null : Refuse(LoginStatus.InvalidDuringLogin, $"{pair.Key} outside the security stage");
         if (LoginKey.Find(pair.Key) is not { } key)
@@ -194,13 +202,6 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
             return Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice");
         if (key.Negotiate(pair.Value, offer, Parameters) is { } answer)
             TextKeys.Append(text, pair.Key, answer);
-        return null;
-    }
-
-    private LoginAnswer? Declare(TextPair pair)
-    {
-        if (pair.Key == "InitiatorAlias")
-            Parameters.InitiatorAlias = pair.Value;
         return null;
     }
 

@@ -11,7 +11,7 @@ internal static class TextKeys
     /// <summary>Key names are at most 63 bytes (RFC 7143, 6.1).</summary>
     public const int KeyBytesMax = 63;
 
-    /// <summary>The longest value this target has a use for: a CHAP response or a long name in base 64; the RFC's own bound is 255 for text.</summary>
+    /// <summary>The longest value this target has a use for: a CHAP challenge; text values end at 255 bytes (RFC 7143, 6.1).</summary>
     public const int ValueBytesMax = 1024;
 
     /// <summary>More keys than any negotiation has; the answer to each takes room in one response.</summary>
@@ -56,7 +56,8 @@ internal static class TextKeys
         foreach (var b in name)
         {
             // Standard-label of RFC 7143, 6.1: letters, digits and . - + @ _, and the / of some vendors' X- keys.
-            var isPart = char.IsAsciiLetterOrDigit((char)b) || b is (byte)'.' or (byte)'-' or (byte)'+' or (byte)'@' or (byte)'_' or (byte)'/' or (byte)'#';
+            var isPart = char.IsAsciiLetterOrDigit((char)b) ||
+                b is (byte)'.' or (byte)'-' or (byte)'+' or (byte)'@' or (byte)'_' or (byte)'/' or (byte)'#';
             if (!isPart)
                 return false;
         }

@@ -14,7 +14,7 @@ internal sealed class IscsiSense
     /// <summary>ABORTED COMMAND, WRITE ERROR - UNEXPECTED UNSOLICITED DATA.</summary>
     public static readonly IscsiSense UnexpectedUnsolicitedData = new(0x0B, 0x0C, 0x0C);
 
-    /// <summary>ILLEGAL REQUEST, INVALID FIELD IN CDB: the transfer is longer than this target takes, or an AHS is not understood.</summary>
+    /// <summary>ILLEGAL REQUEST, INVALID FIELD IN CDB: the transfer is longer than is taken, or an AHS is not understood.</summary>
     public static readonly IscsiSense InvalidFieldInCdb = new(0x05, 0x24, 0x00);
 
     /// <summary>ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE: no command transfers data both ways.</summary>

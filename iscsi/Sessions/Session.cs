@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sockets;
@@ -20,7 +21,14 @@ internal sealed class Session
     private bool isNexusRemoved;
 
     public Session(
-        IscsiTargetServer server, EventLoop loop, TargetEntry? target, SessionParameters parameters, SessionKey key, ushort tsih, uint firstCmdSN, int windowDepth)
+        IscsiTargetServer server,
+        EventLoop loop,
+        TargetEntry? target,
+        SessionParameters parameters,
+        SessionKey key,
+        ushort tsih,
+        uint firstCmdSN,
+        int windowDepth)
     {
         this.server = server;
         Loop = loop;
@@ -99,17 +107,9 @@ internal sealed class Session
 
         var removal = Nexus.Target.RemoveNexusAsync(Nexus).AsTask().GetAwaiter();
         if (removal.IsCompleted)
-        {
-            removal.GetResult();
-            OnNexusRemoved();
-            return;
-        }
-
-        removal.UnsafeOnCompleted(() => Loop.Post(() =>
-        {
-            removal.GetResult();
-            OnNexusRemoved();
-        }));
+            OnNexusRemoved(removal);
+        else
+            removal.UnsafeOnCompleted(() => Loop.Post(() => OnNexusRemoved(removal)));
     }
 
     /// <summary>A command came back after its connection was lost.</summary>
@@ -127,6 +127,19 @@ internal sealed class Session
             Loop.Post(() => CloseOnLoop(reason));
         else
             Connection?.Close(reason);
+    }
+
+    private void OnNexusRemoved(TaskAwaiter removal)
+    {
+        try
+        {
+            removal.GetResult();
+        }
+        finally
+        {
+            // Also after a fault, which the loop reports: a session that never ends would block its initiator and the shutdown.
+            OnNexusRemoved();
+        }
     }
 
     private void OnNexusRemoved()

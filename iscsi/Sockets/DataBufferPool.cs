@@ -14,7 +14,7 @@ internal sealed class DataBufferPool(long handedOutBytesMax) : IDisposable
     /// <summary>The largest buffer, and so the longest transfer of one command: 8000 blocks of 4 KiB, rounded up.</summary>
     public const int BufferBytesMax = 32 * 1024 * 1024;
 
-    /// <summary>What stays allocated for the next command; more is given back, so that a burst does not mark the process for ever.</summary>
+    /// <summary>What stays allocated for the next command; more is given back, so that a burst does not mark the process.</summary>
     private const long RetainedBytesMax = 32 * 1024 * 1024;
 
     private static readonly int SizeShiftMin = BitOperations.Log2(BufferBytesMin);

@@ -1,6 +1,6 @@
 namespace CowScsi.Iscsi.Sockets;
 
-/// <summary>A descriptor that an event loop watches: a listening portal or a connection. Its members run on the loop's thread only.</summary>
+/// <summary>A descriptor that an event loop watches: a portal or a connection. Its members run on the loop's thread only.</summary>
 internal abstract class EventSource
 {
     /// <summary>The loop that owns this source; set when it is added.</summary>

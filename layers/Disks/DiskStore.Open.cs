@@ -20,7 +20,7 @@ public sealed partial class DiskStore
     /// <summary>
     /// Opens a disk for reading and writing. Opening it again in this process gives a second handle on the same disk. Dispose to close.
     /// </summary>
-    /// <param name="passphrase">Opens the data key of an encrypted disk; empty where none is needed or the key is loaded already.</param>
+    /// <param name="passphrase">Opens the data key of an encrypted disk; empty where none is needed. A key that is loaded already is used as it is.</param>
     public BlockDevice OpenDisk(string name, ReadOnlySpan<byte> passphrase)
     {
         lock (opening)
@@ -183,21 +183,13 @@ public sealed partial class DiskStore
     private DataKey KeyOf(DiskRow row, DiskAttributes attributes, ReadOnlySpan<byte> passphrase)
     {
         var slots = KeySlotSet.Read(attributes.KeySlots.Span, $"disk '{row.Name}'");
+        if (keys.TryGetValue(slots.Id, out var loaded))
+            return loaded; // Clones share their origin's key: one passphrase, one derivation.
         if (passphrase.IsEmpty)
-        {
-            return keys.TryGetValue(slots.Id, out var loaded)
-                ? loaded
-                : throw new StoreException(StoreError.Key, $"disk '{row.Name}' is encrypted: give its passphrase (--passphrase-file FILE)");
-        }
+            throw new StoreException(StoreError.Key, $"disk '{row.Name}' is encrypted: give its passphrase (--passphrase-file FILE)");
 
         if (!slots.TryUnlock(passphrase, out var key))
             throw new StoreException(StoreError.Key, $"the passphrase does not open disk '{row.Name}'");
-        if (keys.TryGetValue(slots.Id, out var present))
-        {
-            key.Dispose();
-            return present;
-        }
-
         keys.Add(slots.Id, key);
         return key;
     }

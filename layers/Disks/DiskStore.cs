@@ -11,7 +11,8 @@ public sealed partial class DiskStore : IAsyncDisposable
 {
     private readonly Store store;
 
-    private DiskStore(Store store) => this.store = store;
+    /// <summary>Over a store that is open already: of tests, which own the files beneath it.</summary>
+    internal DiskStore(Store store) => this.store = store;
 
     public string Directory => store.Path;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CowScsi.Engine;
 using CowScsi.Vdisk;
 using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Sessions;
@@ -55,7 +56,7 @@ public sealed class TransferTests
         var image = CliStore.Image(3, 1 << 20);
         await store.Cli.DoAsync("import", store.Files.Write("image", image), "pg", "--size", "4MiB");
         await store.Cli.DoAsync("export", "pg", "-");
-        Assert.Equal(4 << 20, store.Cli.Output.Length);
+        Assert.Equal(4 << 20, store.Cli.Output.ToArray().Length);
         Assert.Equal(image, store.Cli.Output.ToArray()[..image.Length]);
     }
 
@@ -63,10 +64,10 @@ public sealed class TransferTests
     public async Task Export_IsSparse_AndReplacesAnExistingFileWhole()
     {
         await using var store = await CliStore.CreateAsync();
-        await store.Cli.DoAsync("create", "huge", "--size", "16TiB");
+        await store.Cli.DoAsync("create", "huge", "--size", "1TiB");
         var target = store.Files.Write("out", "old contents");
         await store.Cli.DoAsync("export", "huge", target);
-        Assert.Equal(16L << 40, new FileInfo(target).Length);
+        Assert.Equal(1L << 40, new FileInfo(target).Length);
         Assert.Equal(["out"], Directory.GetFiles(store.Files.Path).Select(Path.GetFileName));
     }
 
@@ -89,7 +90,7 @@ public sealed class TransferTests
     {
         await using var store = await CliStore.CreateAsync(isServed);
         await store.Cli.DoAsync("create", "pg", "--size", "1GiB");
-        await using var session = await StoreSessions.OpenAsync(store.Directory, Engine.StoreOptions.Default, default);
+        await using var session = await StoreSessions.OpenAsync(store.Directory, StoreOptions.Default, default);
         await using var source = new BrokenSource(new InvalidOperationException("must not be read"));
         var error = await Record.ExceptionAsync(async () => await session.ImportAsync(new DiskRequest { Name = "pg" }, null, source, default));
         Assert.NotNull(error);
@@ -103,7 +104,7 @@ public sealed class TransferTests
     public async Task SourceThatFails_LeavesNoDiskAndItsReasonIsTold(bool isServed)
     {
         await using var store = await CliStore.CreateAsync(isServed);
-        await using var session = await StoreSessions.OpenAsync(store.Directory, Engine.StoreOptions.Default, default);
+        await using var session = await StoreSessions.OpenAsync(store.Directory, StoreOptions.Default, default);
         await using var source = new BrokenSource(new IOException("the cable was pulled"));
         var error = await Assert.ThrowsAsync<IOException>(async () => await session.ImportAsync(new DiskRequest { Name = "pg" }, null, source, default));
         Assert.Equal("the cable was pulled", error.Message);
@@ -116,7 +117,7 @@ public sealed class TransferTests
     public async Task InterruptedImport_LeavesNoDisk(bool isServed)
     {
         await using var store = await CliStore.CreateAsync(isServed);
-        await using var session = await StoreSessions.OpenAsync(store.Directory, Engine.StoreOptions.Default, default);
+        await using var session = await StoreSessions.OpenAsync(store.Directory, StoreOptions.Default, default);
         using var stop = new CancellationTokenSource();
         await using var source = new EndlessSource(afterPieces: 3, stop.Cancel);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(

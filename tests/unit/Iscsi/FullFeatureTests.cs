@@ -126,8 +126,7 @@ public sealed class FullFeatureTests
         var tag = initiator.Command(0xC0, 512, TestInitiator.Read10(0, 1));
         await target.Disk.Arrival;
         Manage(initiator, WireFunction.AbortTask, tag);
-        Nop(initiator, 0x700, 0, isImmediate: true);
-        Assert.Equal(0x700u, initiator.Receive(Opcode.NopIn).Tag);
+        AwaitArrival(initiator);
         target.Disk.Release();
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, initiator.Receive(Opcode.TaskManagementResponse).Header[2]);
         initiator.ClearUnitAttentions();
@@ -157,6 +156,7 @@ public sealed class FullFeatureTests
         initiator.Command(0xA0, 512, TestInitiator.Write10(0, 1));
         initiator.Receive(Opcode.ReadyToTransfer);
         Manage(initiator, (WireFunction)function, PduField.NoTag);
+        AwaitArrival(initiator);
         target.Disk.Release();
         var answer = initiator.Receive(Opcode.TaskManagementResponse);
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, answer.Header[2]);
@@ -176,6 +176,7 @@ public sealed class FullFeatureTests
         initiator.Command(0xC0, 512, TestInitiator.Read10(0, 1));
         await target.Disk.Arrival;
         Manage(other, WireFunction.LogicalUnitReset, PduField.NoTag);
+        AwaitArrival(other);
         target.Disk.Release();
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, other.Receive(Opcode.TaskManagementResponse).Header[2]);
         var news = initiator.Receive(Opcode.NopIn);
@@ -218,12 +219,17 @@ public sealed class FullFeatureTests
         Assert.Equal((byte)WireFunctionResponse.LunDoesNotExist, initiator.Receive(Opcode.TaskManagementResponse).Header[2]);
     }
 
-    [Fact]
-    public async Task NopOut_ComesBackWithItsData()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1001)]
+    [InlineData(8192)]
+    [InlineData(8193)]
+    [InlineData(200_001)]
+    public async Task NopOut_ComesBackWithItsData(int length)
     {
         await using var target = new TestTarget();
-        using var initiator = target.Login();
-        var data = TestInitiator.Pattern(1001, 1);
+        using var initiator = target.Login("MaxRecvDataSegmentLength=262144", "DataDigest=CRC32C");
+        var data = TestInitiator.Pattern(length, 1);
         Nop(initiator, 0x700, initiator.CmdSN++, isImmediate: false, data);
         var answer = initiator.Receive(Opcode.NopIn);
         Assert.Equal(0x700u, answer.Tag);
@@ -250,6 +256,16 @@ public sealed class FullFeatureTests
         initiator.Send(answer);
         Assert.NotEqual(ping[20], initiator.Receive(Opcode.NopIn)[20]);
         Assert.Empty(initiator.ReceiveToEnd());
+    }
+
+    [Fact]
+    public async Task NopOut_DataIsCutToWhatTheInitiatorTakes()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Login("MaxRecvDataSegmentLength=512");
+        var data = TestInitiator.Pattern(10_000, 1);
+        Nop(initiator, 0x700, initiator.CmdSN++, isImmediate: false, data);
+        Assert.Equal(data[..512], initiator.Receive(Opcode.NopIn).Data);
     }
 
     [Theory]
@@ -326,6 +342,13 @@ public sealed class FullFeatureTests
         using var late = target.Connect();
         var answer = late.ExchangeLogin(0x87, "InitiatorName=" + TestInitiator.Name, "TargetName=" + TestTarget.Name);
         Assert.Equal(0x0203, TestInitiator.StatusOf(answer));
+    }
+
+    /// <summary>Everything sent so far has been taken in, once a NOP sent after it has been answered.</summary>
+    private static void AwaitArrival(TestInitiator initiator)
+    {
+        Nop(initiator, 0x700, 0, isImmediate: true);
+        Assert.Equal(0x700u, initiator.Receive(Opcode.NopIn).Tag);
     }
 
     private static void Nop(TestInitiator initiator, uint tag, uint cmdSN, bool isImmediate, byte[]? data = null)

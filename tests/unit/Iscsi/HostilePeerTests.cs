@@ -107,6 +107,32 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
         AssertServes(target);
     }
 
+    [Theory]
+    [InlineData(0x01)]
+    [InlineData(0x02)]
+    [InlineData(0x05)]
+    [InlineData(0x3E)]
+    public async Task DiscoverySession_TakesNoCommands(int opcode)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "SessionType=Discovery");
+        var pdu = TestInitiator.Pdu((Opcode)opcode, 0x81, 1);
+        pdu[24] = initiator.CmdSN;
+        initiator.Send(pdu);
+        Assert.Equal([Opcode.Reject], initiator.ReceiveToEnd());
+        AssertServes(target);
+    }
+
+    [Fact]
+    public async Task DiscoverySession_LeftIdleIsEnded()
+    {
+        await using var target = new TestTarget(new IscsiPortalOptions { PeerTimeout = TimeSpan.FromMilliseconds(200) });
+        using var initiator = target.Connect();
+        initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "SessionType=Discovery");
+        Assert.Empty(initiator.ReceiveToEnd());
+    }
+
     [Fact]
     public async Task SilentConnections_DoNotKeepOthersOut()
     {
@@ -176,7 +202,12 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
             using var hostile = target.Connect();
             hostile.Isid = [0x80, 0, 0, 0, 0, (byte)random.Next(3)];
             if (random.Next(8) > 0)
-                hostile.Login($"InitialR2T={(random.Next(2) == 0 ? "Yes" : "No")}", $"DataDigest={(random.Next(4) == 0 ? "CRC32C" : "None")}", "MaxBurstLength=1024");
+            {
+                var initialR2T = random.Next(2) == 0 ? "Yes" : "No";
+                var digest = random.Next(4) == 0 ? "CRC32C" : "None";
+                hostile.Login($"InitialR2T={initialR2T}", $"DataDigest={digest}", "MaxBurstLength=1024");
+            }
+
             for (var j = 0; j < FuzzPdusPerConnection; j++)
             {
                 if (!SendTolerant(hostile, RandomPdu(random, hostile)))
@@ -195,7 +226,8 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
             Opcode.NopOut, Opcode.ScsiCommand, Opcode.ScsiCommand, Opcode.TaskManagementRequest, Opcode.LoginRequest, Opcode.TextRequest,
             Opcode.DataOut, Opcode.DataOut, Opcode.LogoutRequest, Opcode.SnackRequest,
         ];
-        var pdu = TestInitiator.Pdu(random.Next(10) == 0 ? (Opcode)random.Next(64) : requests[random.Next(requests.Length)], (byte)random.Next(256), (uint)random.Next(4));
+        var opcode = random.Next(10) == 0 ? (Opcode)random.Next(64) : requests[random.Next(requests.Length)];
+        var pdu = TestInitiator.Pdu(opcode, (byte)random.Next(256), (uint)random.Next(4));
         if (random.Next(3) == 0)
             pdu.Header[0] |= 0x40;
         var dataBytes = random.Next(4) == 0 ? random.Next(2000) : 0;
@@ -208,7 +240,11 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
         pdu[36] = (uint)random.Next(2);
         pdu[40] = (uint)random.Next(2) * 512;
         if (pdu.Opcode == Opcode.ScsiCommand)
-            (random.Next(2) == 0 ? TestInitiator.Read10(random.Next(9000), random.Next(20)) : TestInitiator.Write10(random.Next(9000), random.Next(20))).CopyTo(pdu.Header, 32);
+        {
+            var (lba, blocks) = (random.Next(9000), random.Next(20));
+            (random.Next(2) == 0 ? TestInitiator.Read10(lba, blocks) : TestInitiator.Write10(lba, blocks)).CopyTo(pdu.Header, 32);
+        }
+
         if (random.Next(30) == 0)
             random.NextBytes(pdu.Header);
         if (random.Next(20) == 0)

@@ -5,7 +5,8 @@ namespace CowScsi.Tests.Unit.Iscsi;
 
 public sealed class LoginKeyTests
 {
-    private static readonly TargetOffer Offer = new(1, InitialR2T: false, ImmediateData: true, 262144, 1048576, 131072, 8, Digests: true, DigestsRequired: false);
+    private static readonly TargetOffer Offer =
+        new(1, InitialR2T: false, ImmediateData: true, 262144, 1048576, 131072, 8, Digests: true, DigestsRequired: false);
 
     [Theory]
     [InlineData("HeaderDigest", "None", "None")]
@@ -62,7 +63,8 @@ public sealed class LoginKeyTests
         foreach (var (name, value) in new[]
                  {
                      ("HeaderDigest", "CRC32C"), ("DataDigest", "None"), ("InitialR2T", "No"), ("ImmediateData", "No"),
-                     ("MaxRecvDataSegmentLength", "4096"), ("MaxBurstLength", "8192"), ("FirstBurstLength", "1024"), ("MaxOutstandingR2T", "3"),
+                     ("MaxRecvDataSegmentLength", "4096"), ("MaxBurstLength", "8192"), ("FirstBurstLength", "1024"),
+                     ("MaxOutstandingR2T", "3"),
                  })
             LoginKey.Find(name)!.Negotiate(value, Offer, parameters);
 
@@ -123,7 +125,8 @@ public sealed class LoginKeyTests
     [Fact]
     public void Text_WithTooManyKeysOrTooLongNamesIsRefused()
     {
-        Assert.False(TextKeys.TryParse(TestInitiator.Text([.. Enumerable.Range(0, TextKeys.PairsMax + 1).Select(static i => $"k{i}=v")]), []));
+        string[] many = [.. Enumerable.Range(0, TextKeys.PairsMax + 1).Select(static i => $"k{i}=v")];
+        Assert.False(TextKeys.TryParse(TestInitiator.Text(many), []));
         Assert.False(TextKeys.TryParse(TestInitiator.Text(new string('k', TextKeys.KeyBytesMax + 1) + "=v"), []));
         Assert.False(TextKeys.TryParse(TestInitiator.Text("k=" + new string('v', TextKeys.ValueBytesMax + 1)), []));
     }

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using CowScsi.Iscsi;
@@ -129,7 +131,9 @@ public sealed class LoginTests
     {
         await using var target = new TestTarget();
         using var first = target.Login();
-        foreach (var (tsih, status) in new[] { (first.Tsih, LoginStatus.TooManyConnections), ((ushort)(first.Tsih + 1), LoginStatus.SessionDoesNotExist) })
+        (ushort, LoginStatus)[] cases =
+            [(first.Tsih, LoginStatus.TooManyConnections), ((ushort)(first.Tsih + 1), LoginStatus.SessionDoesNotExist)];
+        foreach (var (tsih, status) in cases)
         {
             using var second = target.Connect();
             var pdu = second.LoginRequest(0x87, Initiator, Target);
@@ -197,7 +201,8 @@ public sealed class LoginTests
 
         var all = SendTargets(initiator, "All");
         Assert.Equal(
-            $"TargetName=iqn.2026-01.test.cowscsi:another\0TargetAddress={target.Portal},1\0TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0",
+            $"TargetName=iqn.2026-01.test.cowscsi:another\0TargetAddress={target.Portal},1\0" +
+            $"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0",
             all);
         Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", SendTargets(initiator, TestTarget.Name));
         Assert.Equal("", SendTargets(initiator, "iqn.2026-01.test:none"));
@@ -213,6 +218,36 @@ public sealed class LoginTests
         initiator.LoginAs(Initiator, "SessionType=Discovery", "MaxRecvDataSegmentLength=512");
         var text = SendTargets(initiator, "All");
         Assert.Equal(201, text.Split("TargetName=").Length - 1);
+    }
+
+    [Fact]
+    public async Task Portals_MayBeSeveralAndOfBothFamilies()
+    {
+        await using var server = new IscsiTargetServer(new IscsiPortalOptions
+        {
+            Portals = [new IPEndPoint(IPAddress.Loopback, 0), new IPEndPoint(IPAddress.IPv6Loopback, 0)],
+        });
+        server.AddTarget(TestTarget.Name, new ScsiTarget("disk"));
+        server.Start();
+        foreach (var portal in server.Portals)
+        {
+            using var initiator = new TestInitiator(portal);
+            initiator.LoginAs(Initiator, "SessionType=Discovery");
+            Assert.Equal(
+                $"TargetName={TestTarget.Name}\0TargetAddress=127.0.0.1:{server.Portals[0].Port},1\0" +
+                $"TargetAddress=[::1]:{server.Portals[1].Port},1\0",
+                SendTargets(initiator, "All"));
+        }
+    }
+
+    [Fact]
+    public async Task Portal_InUseIsRefusedAndLeavesNothingBehind()
+    {
+        await using var target = new TestTarget();
+        var options = new IscsiPortalOptions { Portals = [new IPEndPoint(IPAddress.Loopback, 0), target.Portal] };
+        await using var second = new IscsiTargetServer(options);
+        Assert.Throws<SocketException>(second.Start);
+        Assert.Empty(second.Portals);
     }
 
     [Fact]
@@ -254,27 +289,30 @@ public sealed class LoginTests
     public async Task Chap_CannotBeSkippedOrReflected()
     {
         await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret", "disk", "the-disks-secret"));
+        const int refused = (int)LoginStatus.AuthenticationFailure;
         using (var skipping = target.Connect())
-            Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(skipping.ExchangeLogin(0x87, Initiator, Target)));
+            Assert.Equal(refused, TestInitiator.StatusOf(skipping.ExchangeLogin(0x87, Initiator, Target)));
         using (var unwilling = target.Connect())
-            Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(unwilling.ExchangeLogin(0x81, Initiator, Target, "AuthMethod=None")));
+            Assert.Equal(refused, TestInitiator.StatusOf(unwilling.ExchangeLogin(0x81, Initiator, Target, "AuthMethod=None")));
 
         using var reflecting = target.Connect();
         reflecting.ExchangeLogin(0x00, Initiator, Target, "AuthMethod=CHAP");
         var challenge = TestInitiator.Pairs(reflecting.ExchangeLogin(0x00, "CHAP_A=5").Data);
         var response = Respond("5", byte.Parse(challenge["CHAP_I"]), "alices-secret", Convert.FromHexString(challenge["CHAP_C"][2..]));
         var reflected = reflecting.ExchangeLogin(
-            0x81, "CHAP_N=alice", "CHAP_R=0x" + Convert.ToHexString(response), "CHAP_I=" + challenge["CHAP_I"], "CHAP_C=" + challenge["CHAP_C"]);
-        Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(reflected));
+            0x81, "CHAP_N=alice", "CHAP_R=0x" + Convert.ToHexString(response), "CHAP_I=" + challenge["CHAP_I"],
+            "CHAP_C=" + challenge["CHAP_C"]);
+        Assert.Equal(refused, TestInitiator.StatusOf(reflected));
     }
 
     [Fact]
     public async Task Chap_GuardsDiscoveryWhereAsked()
     {
-        await using var target = new TestTarget(new IscsiPortalOptions { DiscoveryCredentials = new IscsiChapCredentials("alice", "alices-secret") });
+        var credentials = new IscsiChapCredentials("alice", "alices-secret");
+        await using var target = new TestTarget(new IscsiPortalOptions { DiscoveryCredentials = credentials });
         using var initiator = target.Connect();
-        Assert.Equal(
-            (int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(initiator.ExchangeLogin(0x87, Initiator, "SessionType=Discovery")));
+        var answer = initiator.ExchangeLogin(0x87, Initiator, "SessionType=Discovery");
+        Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(answer));
     }
 
     [Fact]

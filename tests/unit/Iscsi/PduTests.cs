@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using System.Text;
 using CowScsi.Iscsi.Pdu;
 using Xunit;
@@ -24,7 +25,22 @@ public sealed class PduTests
     {
         var data = Encoding.ASCII.GetBytes("The quick brown fox jumps over the lazy dog");
         for (var cut = 0; cut <= data.Length; cut++)
-            Assert.Equal(Crc32C.Of(data), Crc32C.Finish(Crc32C.Append(Crc32C.Append(Crc32C.Seed, data.AsSpan(0, cut)), data.AsSpan(cut))));
+            Assert.Equal(Crc32C.Of(data), Crc32C.Finish(Crc32C.Append(Crc32C.Append(Crc32C.Initial, data.AsSpan(0, cut)), data.AsSpan(cut))));
+    }
+
+    [Theory]
+    [InlineData(4079)]
+    [InlineData(4080)]
+    [InlineData(4096)]
+    [InlineData(100_003)]
+    public void Crc32C_OfLongDataIsThatOfItsBytesOneByOne(int length)
+    {
+        var data = TestInitiator.Pattern(length, length);
+        var state = Crc32C.Initial;
+        foreach (var value in data)
+            state = Crc32C.Append(state, [value]);
+        Assert.Equal(Crc32C.Finish(state), Crc32C.Of(data));
+        Assert.Equal(Crc32C.Finish(state), Crc32C.Finish(Crc32C.Append(Crc32C.Append(Crc32C.Initial, data.AsSpan(0, 7)), data.AsSpan(7))));
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
@@ -242,7 +243,8 @@ internal sealed class TestInitiator : IDisposable
     public WirePdu ReceiveStatus(ScsiStatusByte expected)
     {
         var pdu = Receive();
-        Assert.True(pdu.Opcode == Opcode.ScsiResponse || (pdu.Opcode == Opcode.DataIn && (pdu.Flags & 1) != 0), $"{pdu.Opcode} has no status");
+        var hasStatus = pdu.Opcode == Opcode.ScsiResponse || (pdu.Opcode == Opcode.DataIn && (pdu.Flags & 1) != 0);
+        Assert.True(hasStatus, $"{pdu.Opcode} has no status");
         Assert.Equal((byte)expected, pdu.Header[3]);
         return pdu;
     }

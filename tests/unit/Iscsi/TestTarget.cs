@@ -15,7 +15,8 @@ internal sealed class TestTarget : IAsyncDisposable
     {
         options ??= new IscsiPortalOptions();
         Server = new IscsiTargetServer(Bounded(options, Lines.Enqueue));
-        Scsi.TryAddLun(0, new LogicalUnit(Disk, LogicalUnitIdentity.FromDisk(new Guid(1, 2, 3, new byte[8]), "disk"), new LogicalUnitOptions()));
+        var identity = LogicalUnitIdentity.FromDisk(new Guid(1, 2, 3, new byte[8]), "disk");
+        Scsi.TryAddLun(0, new LogicalUnit(Disk, identity, new LogicalUnitOptions()));
         Server.AddTarget(Name, Scsi, credentials);
         Server.Start();
     }

@@ -32,7 +32,8 @@ public sealed class TransferTests
             var immediateBytes = immediate ? Math.Min(512, data.Length) : 0;
             var unsolicited = initialR2T ? immediateBytes : Math.Min(firstBurst, data.Length);
             var isFinal = unsolicited == immediateBytes;
-            var tag = initiator.Command((byte)(0x20 | (isFinal ? 0x80 : 0)), (uint)data.Length, TestInitiator.Write10(40, blocks), data[..immediateBytes]);
+            var flags = (byte)(isFinal ? 0xA0 : 0x20);
+            var tag = initiator.Command(flags, (uint)data.Length, TestInitiator.Write10(40, blocks), data[..immediateBytes]);
             if (!isFinal)
                 SendBurst(initiator, tag, PduField.NoTag, data, immediateBytes, unsolicited, 512);
             var answer = Solicit(initiator, tag, data, unsolicited, outstanding, 2048);
@@ -191,14 +192,16 @@ public sealed class TransferTests
     public async Task Digests_GuardEveryPdu(bool header, bool data)
     {
         await using var target = new TestTarget();
-        using var initiator = target.Login($"HeaderDigest={(header ? "CRC32C" : "None")}", $"DataDigest={(data ? "CRC32C,None" : "None")}", "InitialR2T=No", "FirstBurstLength=1024");
+        using var initiator = target.Login(
+            $"HeaderDigest={(header ? "CRC32C" : "None")}", $"DataDigest={(data ? "CRC32C,None" : "None")}", "InitialR2T=No",
+            "FirstBurstLength=1024");
         Assert.Equal(header, initiator.HasHeaderDigest);
         Assert.Equal(data, initiator.HasDataDigest);
         foreach (var blocks in new[] { 1, 9, 400 })
         {
             var bytes = TestInitiator.Pattern(blocks * 512, blocks);
             var unsolicited = Math.Min(1024, bytes.Length);
-            var tag = initiator.Command((byte)(unsolicited > 300 ? 0x20 : 0xA0), (uint)bytes.Length, TestInitiator.Write10(0, blocks), bytes[..300]);
+            var tag = initiator.Command(0x20, (uint)bytes.Length, TestInitiator.Write10(0, blocks), bytes[..300]);
             SendBurst(initiator, tag, PduField.NoTag, bytes, 300, unsolicited, 333);
             Assert.Equal(0, Solicit(initiator, tag, bytes, unsolicited, 8, 262144, 9_999).Header[3]);
             Assert.Equal(bytes, initiator.Read(0, blocks, out _));

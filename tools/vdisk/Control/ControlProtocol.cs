@@ -17,9 +17,6 @@ internal static class ControlProtocol
     /// <summary>Longest request body that is a document; what disks contain is streamed and has no bound.</summary>
     public const int DocumentBytesMax = 64 * 1024;
 
-    /// <summary>Longest line of a streamed answer.</summary>
-    public const int LineCharsMax = 1 << 20;
-
     public const string StorePath = "/v1/store";
     public const string DisksPath = "/v1/disks";
     public const string CheckPath = "/v1/check";

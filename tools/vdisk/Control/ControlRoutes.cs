@@ -43,7 +43,7 @@ internal sealed partial class ControlRoutes
         application.MapPut(disk + "/content", Guarded(ImportAsync));
         application.MapGet(disk + "/content", Guarded(ExportAsync));
         application.MapPost(ControlProtocol.CheckPath, Guarded(CheckAsync));
-        application.Run(Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
+        application.MapFallback("{**path}", Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
     }
 
     private async Task GetStoreAsync(HttpContext http, CancellationToken cancellation) =>

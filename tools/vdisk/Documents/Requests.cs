@@ -2,22 +2,25 @@ using System.Text.Json.Serialization;
 
 namespace CowScsi.Vdisk.Documents;
 
-/// <summary>What a new disk is to be, as a command line or a control client asks for it.</summary>
+/// <summary>
+/// What a new disk is to be, as a command line or a control client asks for it. The fields are settable because the generated reader
+/// would give init-only ones that a request leaves out no value, instead of the default stated here.
+/// </summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 internal sealed record DiskRequest
 {
     public required string Name { get; init; }
 
     /// <summary>Zero takes the base image's size; in an import, what is read decides.</summary>
-    public long SizeBytes { get; init; }
+    public long SizeBytes { get; set; }
 
-    public int BlockBytes { get; init; } = 512;
+    public int BlockBytes { get; set; } = 512;
 
-    public BaseDocument? Base { get; init; }
+    public BaseDocument? Base { get; set; }
 
-    public string Compression { get; init; } = CodecNames.None;
+    public string Compression { get; set; } = CodecNames.None;
 
-    public string Encryption { get; init; } = CodecNames.None;
+    public string Encryption { get; set; } = CodecNames.None;
 }
 
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]

@@ -56,7 +56,7 @@ internal static class Tables
             return;
         }
 
-        var console = Console(environment);
+        var console = Console(environment.Out);
         foreach (var disk in disks)
         {
             var tree = new Tree(new Cell(Label(disk)));
@@ -98,17 +98,24 @@ internal static class Tables
 
     private static void Write(CliEnvironment environment, Table table, string? instead)
     {
-        if (instead is null)
-            Console(environment).Write(table);
-        else
+        if (instead is not null)
+        {
             environment.Out.WriteLine(instead);
+            return;
+        }
+
+        // The last column would be padded to its width with blanks.
+        var text = new StringWriter();
+        Console(text).Write(table);
+        foreach (var line in text.ToString().TrimEnd('\n').Split('\n'))
+            environment.Out.WriteLine(line.TrimEnd());
     }
 
-    private static IAnsiConsole Console(CliEnvironment environment)
+    private static IAnsiConsole Console(TextWriter output)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings
         {
-            Out = new AnsiConsoleOutput(environment.Out),
+            Out = new AnsiConsoleOutput(output),
             Ansi = AnsiSupport.No,
             ColorSystem = ColorSystemSupport.NoColors,
             Interactive = InteractionSupport.No,

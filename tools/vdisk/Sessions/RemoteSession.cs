@@ -19,6 +19,9 @@ internal sealed class RemoteSession : IStoreSession
     /// <summary>How long a server may take to say whether it wants an import's contents: it derives a key and creates the disk first.</summary>
     private static readonly TimeSpan ExpectContinueTimeout = TimeSpan.FromMinutes(1);
 
+    /// <summary>How long an import that was interrupted waits for the server to undo it, before it simply hangs up.</summary>
+    private static readonly TimeSpan UndoTimeout = TimeSpan.FromSeconds(5);
+
     private readonly HttpClient http;
 
     /// <param name="storeDirectory">Where further connections are made to.</param>
@@ -127,18 +130,20 @@ internal sealed class RemoteSession : IStoreSession
             $"?disk_size={request.SizeBytes}&block_bytes={request.BlockBytes}&compression={request.Compression}&encryption={request.Encryption}");
         if (source.SizeBytes is { } sizeBytes)
             query += string.Create(CultureInfo.InvariantCulture, $"&source_size={sizeBytes}");
-        var content = new ImportContent(source, cancellation);
+        using var hangUp = new CancellationTokenSource();
+        await using var interruption = cancellation.Register(() => hangUp.CancelAfter(UndoTimeout));
+        var content = new ImportContent(source, cancellation, hangUp.Token);
         var message = new HttpRequestMessage(HttpMethod.Put, DiskPath(request.Name) + "/content" + query) { Content = content };
         // The server says first whether it wants the contents: a name that is taken costs nothing.
         message.Headers.ExpectContinue = true;
         try
         {
-            using var answer = await SendAsync(message, passphrase, cancellation);
-            return (await ReadAsync(answer, DocumentContext.Default.DiskAnswer, cancellation)).Disk;
+            using var answer = await SendAsync(message, passphrase, hangUp.Token);
+            return (await ReadAsync(answer, DocumentContext.Default.DiskAnswer, hangUp.Token)).Disk;
         }
         catch (CommandException) when (content.SourceFailure is not null)
         {
-            // Reading the source failed, so the request was cut off: that is the cause to tell.
+            // Reading the source failed, so the server undid the import: that is the cause to tell.
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(content.SourceFailure);
             throw;
         }
@@ -231,7 +236,7 @@ internal sealed class RemoteSession : IStoreSession
             catch (HttpRequestException error)
             {
                 throw error.InnerException as CommandException
-                    ?? CommandException.Failed($"the server did not answer: {(error.InnerException ?? error).Message}", error);
+                    ?? CommandException.Failed($"the connection to the server was lost: {(error.InnerException ?? error).Message}", error);
             }
         }
     }
@@ -294,17 +299,21 @@ internal sealed class RemoteSession : IStoreSession
     /// <summary>An import's contents as the body of a request, made while they are sent.</summary>
     private sealed class ImportContent : HttpContent
     {
-        private readonly IImportSource source;
-        private readonly CancellationToken cancellation;
+        private static readonly byte[] GaveUp = [(byte)'!'];
 
-        public ImportContent(IImportSource source, CancellationToken cancellation)
+        private readonly IImportSource source;
+        private readonly CancellationToken interruption;
+        private readonly CancellationToken hangUp;
+
+        public ImportContent(IImportSource source, CancellationToken interruption, CancellationToken hangUp)
         {
             this.source = source;
-            this.cancellation = cancellation;
+            this.interruption = interruption;
+            this.hangUp = hangUp;
             Headers.ContentType = MediaTypeHeaderValue.Parse(ControlProtocol.FramesType);
         }
 
-        /// <summary>What went wrong with the source, as opposed to the connection.</summary>
+        /// <summary>What went wrong with the source, as opposed to the connection; an interruption is such a thing.</summary>
         public Exception? SourceFailure { get; private set; }
 
         protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)
@@ -313,17 +322,19 @@ internal sealed class RemoteSession : IStoreSession
             try
             {
                 var frames = new FrameWriter(stream);
-                while (true)
+                while (await ReadSourceAsync(buffer) is { } piece)
                 {
-                    var piece = await ReadSourceAsync(buffer);
                     if (piece.Length == 0)
                     {
-                        await frames.WriteAsync(FrameKind.End, piece.OffsetBytes, default, cancellation);
+                        await frames.WriteAsync(FrameKind.End, piece.OffsetBytes, default, hangUp);
                         return;
                     }
 
                     await WritePieceAsync(frames, buffer, piece);
                 }
+
+                // Said in words instead of by hanging up: the server's answer then means that nothing is left of the import.
+                await frames.WriteAsync(FrameKind.Failed, 0, GaveUp, hangUp);
             }
             finally
             {
@@ -337,16 +348,17 @@ internal sealed class RemoteSession : IStoreSession
             return false;
         }
 
-        private async ValueTask<ImportPiece> ReadSourceAsync(TransferBuffer buffer)
+        private async ValueTask<ImportPiece?> ReadSourceAsync(TransferBuffer buffer)
         {
             try
             {
-                return await source.ReadNextAsync(buffer, cancellation);
+                interruption.ThrowIfCancellationRequested();
+                return await source.ReadNextAsync(buffer, interruption);
             }
-            catch (Exception error) when (error is not OperationCanceledException)
+            catch (Exception error)
             {
                 SourceFailure = error;
-                throw;
+                return null;
             }
         }
 
@@ -355,7 +367,7 @@ internal sealed class RemoteSession : IStoreSession
             var next = 0;
             while (ZeroScan.TryNextRun(buffer.GetSpan()[..piece.Length], next, out var start, out var length))
             {
-                await frames.WriteAsync(FrameKind.Data, piece.OffsetBytes + start, buffer.Memory.Slice(start, length), cancellation);
+                await frames.WriteAsync(FrameKind.Data, piece.OffsetBytes + start, buffer.Memory.Slice(start, length), hangUp);
                 next = start + length;
             }
         }

@@ -14,7 +14,10 @@ internal enum FrameKind : uint
     /// <summary>Last frame: the offset field is the size of the whole. Without it a stream is cut off and does not count.</summary>
     End = 3,
 
-    /// <summary>Last frame of an export that failed: an error document.</summary>
+    /// <summary>
+    /// Last frame where the sender failed. From a server it carries an error document; from a client, whose import is then undone, the
+    /// payload has no meaning.
+    /// </summary>
     Failed = 4,
 }
 
@@ -120,6 +123,8 @@ internal sealed class FrameSource : IImportSource
     public async ValueTask<ImportPiece> ReadNextAsync(TransferBuffer buffer, CancellationToken cancellation)
     {
         var frame = await frames.ReadAsync(cancellation);
+        if (frame.Kind == FrameKind.Failed)
+            throw new InvalidDataException("the client gave up");
         if (frame.OffsetBytes < nextOffsetMin || frame.Kind is not (FrameKind.Data or FrameKind.End))
             throw new InvalidDataException("a frame of the stream is out of order");
         if (frame.Kind == FrameKind.End)

@@ -1,3 +1,4 @@
+using CowScsi.Vdisk.Text;
 using Microsoft.Win32.SafeHandles;
 
 namespace CowScsi.Vdisk.Transfer;
@@ -16,14 +17,24 @@ internal sealed class SparseFileSink : IExportSink
     public SparseFileSink(string path)
     {
         // A symbolic link is followed, not replaced.
-        this.path = File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+        this.path = new FileInfo(path).LinkTarget is null
+            ? Path.GetFullPath(path)
+            : File.ResolveLinkTarget(path, returnFinalTarget: true)!.FullName;
         temporaryPath = $"{this.path}.{Environment.ProcessId}.partial";
     }
 
     public ValueTask BeginAsync(long sizeBytes, CancellationToken cancellation)
     {
         handle = File.OpenHandle(temporaryPath, FileMode.CreateNew, FileAccess.Write, FileShare.Read, FileOptions.None);
-        RandomAccess.SetLength(handle, sizeBytes);
+        try
+        {
+            RandomAccess.SetLength(handle, sizeBytes);
+        }
+        catch (ArgumentOutOfRangeException error)
+        {
+            throw CommandException.Failed($"the file system of '{path}' cannot hold a file of {ByteSize.Format(sizeBytes)}", error);
+        }
+
         return ValueTask.CompletedTask;
     }
 
