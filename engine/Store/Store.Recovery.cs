@@ -36,8 +36,9 @@ public sealed partial class Store
         log = new SegmentLog(segments, Id, StoreTag, options, start);
         QueueLeftovers();
         if (checkpoint is null)
-            Checkpoint(close: false);
-        map!.RemoveOthers(lastMapCheckpoint ?? checkpoint?.Map);
+            Checkpoint(close: false); // Leaves nothing in the folder but its own.
+        else
+            map!.RemoveOthers(checkpoint.Map);
         StartKeeper();
     }
 
@@ -60,12 +61,9 @@ public sealed partial class Store
                 Layers.Remove(layer.Id);
             foreach (var segment in segments.ToList())
                 segment.SetEntries(0);
-            lastMapCheckpoint = null;
             return false;
         }
     }
-
-    private MapCheckpoint? lastMapCheckpoint;
 
     private void FindSegments()
     {
@@ -161,7 +159,6 @@ public sealed partial class Store
         }
 
         imageSegment = checkpoint.ImageSegment;
-        lastMapCheckpoint = checkpoint.Map;
     }
 
     /// <summary>Applies the log behind the checkpoint, in its order, and cuts off a torn tail.</summary>
@@ -174,17 +171,21 @@ public sealed partial class Store
             replay.Apply(place);
         if (replay.ImageSegment != 0)
             imageSegment = replay.ImageSegment;
-        return CutTail(chain, Math.Max(from.NextExtentId, replay.NextExtentId));
+        return CutTail(from, chain, Math.Max(from.NextExtentId, replay.NextExtentId));
     }
 
     /// <summary>
     /// Makes the end that was found the end for good, before anything new is written: the torn part is cut off, segments behind it (they
-    /// hold nothing that counts) are removed, and the log goes on in a new segment.
+    /// hold nothing that counts) are removed, and the log goes on in a new segment. All that was replayed is flushed: a crash of the process
+    /// leaves it in the page cache, and from here on the log calls it durable.
     /// </summary>
-    private LogStart CutTail(LogChain chain, ulong nextExtentId)
+    private LogStart CutTail(LogStart from, LogChain chain, ulong nextExtentId)
     {
         if (chain.TornAt is not null)
             options.Notice?.Invoke($"the last writes before the crash were not flushed and are dropped: {chain.TornAt}");
+        var ends = new Dictionary<uint, uint> { [from.PreviousEnd.Segment] = from.PreviousEnd.OffsetBytes };
+        foreach (var place in chain.Batches)
+            ends[place.Position.Segment] = place.Position.OffsetBytes + (uint)place.LengthBytes;
         uint last = 0;
         foreach (var segment in segments.ToList())
         {
@@ -193,18 +194,23 @@ public sealed partial class Store
             {
                 segments.Remove(segment.Number);
                 directory.Delete(SegmentHeader.FileName(segment.Number));
-                continue;
             }
-
-            if (segment.Number != chain.End.Segment)
-                continue;
-            var file = segments.FileOf(segment);
-            if (file.SetLength(chain.End.OffsetBytes) != FileOutcome.Success || file.Flush() != FileOutcome.Success)
-                throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
-            segment.EndBytes = chain.End.OffsetBytes;
+            else if (ends.TryGetValue(segment.Number, out var end))
+            {
+                CutAndFlush(segment, end);
+            }
         }
 
         directory.Sync(SegmentFolder);
         return new LogStart(chain.NextSequence, chain.End, nextExtentId + ExtentIdsSkippedAfterCrash, ContinueInSegment: false, last + 1);
+    }
+
+    /// <summary>Gives back the room that was made ahead in a segment, so that it ends with its last batch, and makes it durable.</summary>
+    private void CutAndFlush(Segment segment, uint end)
+    {
+        var file = segments.FileOf(segment);
+        if ((file.LengthBytes > end && file.SetLength(end) != FileOutcome.Success) || file.Flush() != FileOutcome.Success)
+            throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
+        segment.EndBytes = end;
     }
 }
