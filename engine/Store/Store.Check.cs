@@ -16,6 +16,7 @@ public sealed partial class Store
     public StoreReport Check(IProgress<double>? progress, CancellationToken cancellation)
     {
         var findings = new List<StoreFinding>();
+        // First the cut, then the flush: everything before the end that is checked is in the files, whatever is being written meanwhile.
         var end = log!.Cut().PreviousEnd;
         if (log.Flush() != FileOutcome.Success)
             findings.Add(new StoreFinding(directory.Path, $"the log takes no more writes: {log.Failure}", IsLeak: false));

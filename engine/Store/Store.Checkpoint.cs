@@ -81,7 +81,6 @@ public sealed partial class Store
             });
             if (old != 0)
                 directory.Delete(CheckpointFile.FileName(old));
-            lastMapCheckpoint = mapCheckpoint;
             map.RemoveOthers(mapCheckpoint);
             RemoveDeadSegments(state);
         }

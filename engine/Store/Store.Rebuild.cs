@@ -17,14 +17,15 @@ public sealed partial class Store
             return new LogStart(1, default, 1, ContinueInSegment: false, 1);
         }
 
-        var chain = reader.Follow(FirstStart(all), durable, skipMissing: true);
+        var from = FirstStart(all);
+        var chain = reader.Follow(from, durable, skipMissing: true);
         map?.Dispose();
         map = NewMap();
         RebuildCatalog(reader, chain);
         RefuseLostSegments(chain);
         var nextExtentId = RebuildOwnPages(reader, chain);
         RebuildInheritance();
-        return CutTail(chain, nextExtentId);
+        return CutTail(from, chain, nextExtentId);
     }
 
     /// <summary>Where the oldest segment that is left begins: its first batch names its own sequence and predecessor.</summary>

@@ -99,12 +99,9 @@ public sealed partial class Store
                 Layers.Remove(layer.Id);
             foreach (var segment in segments.ToList())
                 segment.SetEntries(0);
-            lastMapCheckpoint = null;
             return false;
         }
     }
-
-    private MapCheckpoint? lastMapCheckpoint;
 
     private void FindSegments()
     {
@@ -199,7 +196,6 @@ public sealed partial class Store
         }
 
         imageSegment = checkpoint.ImageSegment;
-        lastMapCheckpoint = checkpoint.Map;
     }
 
     /// <summary>Applies the log behind the checkpoint, in its order, and cuts off a torn tail.</summary>
@@ -219,17 +215,21 @@ public sealed partial class Store
             replay.Apply(place);
         if (replay.ImageSegment != 0)
             imageSegment = replay.ImageSegment;
-        return CutTail(chain, Math.Max(from.NextExtentId, replay.NextExtentId));
+        return CutTail(from, chain, Math.Max(from.NextExtentId, replay.NextExtentId));
     }
 
     /// <summary>
     /// Makes the end that was found the end for good, before anything new is written: the torn part is cut off, segments behind it (they
-    /// hold nothing that counts) are removed, and the log goes on in a new segment.
+    /// hold nothing that counts) are removed, and the log goes on in a new segment. All that was replayed is flushed: a crash of the process
+    /// leaves it in the page cache, and from here on the log calls it durable.
     /// </summary>
-    private LogStart CutTail(LogChain chain, ulong nextExtentId)
+    private LogStart CutTail(LogStart from, LogChain chain, ulong nextExtentId)
     {
         if (chain.TornAt is not null)
             options.Notice?.Invoke($"the last writes before the crash were not flushed and are dropped: {chain.TornAt}");
+        var ends = new Dictionary<uint, uint> { [from.PreviousEnd.Segment] = from.PreviousEnd.OffsetBytes };
+        foreach (var place in chain.Batches)
+            ends[place.Position.Segment] = place.Position.OffsetBytes + (uint)place.LengthBytes;
         var all = segments.ToList();
         var last = all.Count == 0 ? 0 : all[^1].Number;
         // From the highest down, each removal durable before the next: a crash in between leaves no gap that looks like a lost segment.
@@ -240,21 +240,21 @@ public sealed partial class Store
             directory.Sync(SegmentFolder);
         }
 
-        // What was read may still be only in the page cache of a machine whose process died; from here on it is called durable.
-        var first = chain.Batches.Count == 0 ? chain.End.Segment : Math.Min(chain.Batches[0].Position.Segment, chain.End.Segment);
         foreach (var segment in segments.ToList())
         {
-            if (segment.Number < first)
-                continue;
-            var file = segments.FileOf(segment);
-            if (segment.Number == chain.End.Segment && file.SetLength(chain.End.OffsetBytes) != FileOutcome.Success)
-                throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
-            if (file.Flush() != FileOutcome.Success)
-                throw new StoreException(StoreError.Io, $"cannot flush '{file.Path}': {file.LastError}");
-            if (segment.Number == chain.End.Segment)
-                segment.EndBytes = chain.End.OffsetBytes;
+            if (ends.TryGetValue(segment.Number, out var end))
+                CutAndFlush(segment, end);
         }
 
         return new LogStart(chain.NextSequence, chain.End, nextExtentId + ExtentIdsSkippedAfterCrash, ContinueInSegment: false, last + 1);
+    }
+
+    /// <summary>Gives back the room that was made ahead in a segment, so that it ends with its last batch, and makes it durable.</summary>
+    private void CutAndFlush(Segment segment, uint end)
+    {
+        var file = segments.FileOf(segment);
+        if ((file.LengthBytes > end && file.SetLength(end) != FileOutcome.Success) || file.Flush() != FileOutcome.Success)
+            throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
+        segment.EndBytes = end;
     }
 }
