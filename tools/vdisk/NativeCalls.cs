@@ -19,6 +19,13 @@ internal static unsafe partial class NativeCalls
     private const int S_IFREG = 0x8000;
     private const int S_IFIFO = 0x1000;
 
+    /// <summary>60 bytes in the C libraries of Linux; a little more does no harm.</summary>
+    private const int TermiosBytes = 64;
+    private const int TermiosLocalFlagsOffset = 12;
+    private const uint ECHO = 8;
+    private const int TCSANOW = 0;
+    private const int TCSAFLUSH = 2;
+
     /// <summary>A descriptor that only names a place in the file system; null leaves the reason in the last P/Invoke error.</summary>
     internal static SafeFileHandle? TryOpenPath(string path)
     {
@@ -39,6 +46,32 @@ internal static unsafe partial class NativeCalls
         isPipe = type == S_IFIFO;
         return answer == 0;
     }
+
+    /// <summary>The terminal's settings as the C library keeps them (struct termios); null where there is no terminal.</summary>
+    internal static byte[]? GetTerminal(int descriptor)
+    {
+        var settings = new byte[TermiosBytes];
+        fixed (byte* start = settings)
+            return TcGetAttr(descriptor, start) == 0 ? settings : null;
+    }
+
+    internal static void ClearEcho(byte[] settings)
+    {
+        ref var localFlags = ref MemoryMarshal.AsRef<uint>(settings.AsSpan(TermiosLocalFlagsOffset));
+        localFlags &= ~ECHO;
+    }
+
+    internal static void SetTerminal(int descriptor, byte[] settings, bool dropInput)
+    {
+        fixed (byte* start = settings)
+            _ = TcSetAttr(descriptor, dropInput ? TCSAFLUSH : TCSANOW, start);
+    }
+
+    [LibraryImport(Library, EntryPoint = "tcgetattr", SetLastError = true)]
+    private static partial int TcGetAttr(int descriptor, byte* settings);
+
+    [LibraryImport(Library, EntryPoint = "tcsetattr", SetLastError = true)]
+    private static partial int TcSetAttr(int descriptor, int when, byte* settings);
 
     [LibraryImport(Library, EntryPoint = "fchmod", SetLastError = true)]
     internal static partial int FChMod(SafeHandle descriptor, uint mode);

@@ -22,8 +22,9 @@ internal static class ExportCommand
             var address = invocation.Get(from);
             var path = invocation.Get(file);
             await using var session = await invocation.OpenAsync();
-            using var passphrase = await invocation.UnlockAsync(session, options, address.Disk);
+            // A target that cannot be written is told before anybody is asked for a passphrase.
             await using var sink = new CountingSink(ExportSinks.Open(path, invocation.Environment));
+            using var passphrase = await invocation.UnlockAsync(session, options, address.Disk);
             await TransferProgress.RunAsync(
                 invocation.Environment,
                 $"exporting {address}",

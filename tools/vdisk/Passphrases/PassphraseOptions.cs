@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.ComponentModel;
 using System.Diagnostics;
-using System.Text;
+using System.Security.Cryptography;
 
 namespace CowScsi.Vdisk.Passphrases;
 
@@ -153,35 +153,31 @@ internal sealed class PassphraseOptions
 
     private static Passphrase ReadHidden(CliEnvironment environment, string prompt)
     {
+        const int standardInput = 0;
+        using var hidden = TerminalEcho.Off(standardInput);
+        // An interruption leaves this thread waiting for a line that never comes; the terminal must be itself again all the same.
+        using var interruption = environment.Stop.Register(hidden.Dispose);
         environment.Error.Write(prompt);
         environment.Error.Flush();
-        var typed = GC.AllocateArray<char>(Passphrase.BytesMax, pinned: true);
-        var bytes = GC.AllocateArray<byte>(Encoding.UTF8.GetMaxByteCount(Passphrase.BytesMax), pinned: true);
+        var typed = GC.AllocateArray<byte>(Passphrase.BytesMax + 1, pinned: true);
         try
         {
-            var length = ReadKeys(typed);
+            using var input = environment.OpenInput();
+            var length = 0;
+            while (length < typed.Length && !typed.AsSpan(0, length).Contains((byte)'\n'))
+            {
+                var count = input.Read(typed, length, typed.Length - length);
+                if (count == 0)
+                    break;
+                length += count;
+            }
+
             environment.Error.WriteLine();
-            return Passphrase.FromBytes(bytes.AsSpan(0, Encoding.UTF8.GetBytes(typed.AsSpan(0, length), bytes)));
+            return Passphrase.FromText(typed.AsSpan(0, length));
         }
         finally
         {
-            Array.Clear(typed);
-            Array.Clear(bytes);
-        }
-    }
-
-    private static int ReadKeys(char[] typed)
-    {
-        var length = 0;
-        while (true)
-        {
-            var key = Console.ReadKey(intercept: true);
-            if (key.Key == ConsoleKey.Enter)
-                return length;
-            if (key.Key == ConsoleKey.Backspace)
-                length = Math.Max(0, length - 1);
-            else if (key.KeyChar != '\0' && length < typed.Length)
-                typed[length++] = key.KeyChar;
+            CryptographicOperations.ZeroMemory(typed);
         }
     }
 
