@@ -20,6 +20,9 @@ internal sealed class Catalog
 
     public uint NextSnapshot { get; set; } = 1;
 
+    /// <summary>A lower bound of the first extent id never given out, as of the last record; for rebuilds.</summary>
+    public ulong NextExtentId { get; set; } = 1;
+
     public IReadOnlyCollection<LayerRow> Layers => layers.Values;
 
     public IReadOnlyCollection<DiskRow> Disks => disks.Values;
@@ -58,6 +61,14 @@ internal sealed class Catalog
 
         found.Sort(static (a, b) => a.Id.Value.CompareTo(b.Id.Value));
         return found;
+    }
+
+    public int SnapshotCount(DiskId disk)
+    {
+        var count = 0;
+        foreach (var row in snapshots.Values)
+            count += row.Disk == disk ? 1 : 0;
+        return count;
     }
 
     /// <summary>Disks whose origin is the snapshot.</summary>
@@ -163,6 +174,7 @@ internal sealed class Catalog
         NextLayer = Math.Max(NextLayer, other.NextLayer);
         NextDisk = Math.Max(NextDisk, other.NextDisk);
         NextSnapshot = Math.Max(NextSnapshot, other.NextSnapshot);
+        NextExtentId = Math.Max(NextExtentId, other.NextExtentId);
     }
 
     /// <summary>The whole catalog as the payloads of image records.</summary>

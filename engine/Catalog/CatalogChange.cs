@@ -12,7 +12,8 @@ namespace CowScsi.Engine;
 /// 12  u16  number of rows
 /// 14  u8   image flags: bit 0 first part, bit 1 last part (catalog image records only, else 0)
 /// 15  u8   0
-/// 16       rows:
+/// 16  u64  next extent id     (a lower bound of the first id never given out)
+/// 24       rows:
 ///            u8  kind: 1 layer, 2 disk, 3 snapshot, 4 setting, 5 segments needed (images only)
 ///            u8  action: 1 put, 2 remove
 ///            u16 length of the body
@@ -36,7 +37,7 @@ internal sealed class CatalogChange
 
     public const int AttributesBytesMax = 32768;
 
-    private const int HeaderBytes = 16;
+    private const int HeaderBytes = 24;
 
     private enum RowKind : byte
     {
@@ -57,8 +58,6 @@ internal sealed class CatalogChange
     private ushort count;
 
     public int SizeBytes => HeaderBytes + (int)rows.Length;
-
-    public bool IsEmpty => count == 0;
 
     public void Put(LayerRow row)
     {
@@ -141,6 +140,7 @@ internal sealed class CatalogChange
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), counters.NextDisk);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(8), counters.NextSnapshot);
         BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(12), count);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(16), counters.NextExtentId);
         bytes[14] = (byte)((imageFirst ? 1 : 0) | (imageLast ? 2 : 0));
         rows.GetBuffer().AsSpan(0, (int)rows.Length).CopyTo(bytes.AsSpan(HeaderBytes));
         return bytes;
@@ -155,6 +155,7 @@ internal sealed class CatalogChange
         catalog.NextLayer = Math.Max(catalog.NextLayer, BinaryPrimitives.ReadUInt32LittleEndian(payload));
         catalog.NextDisk = Math.Max(catalog.NextDisk, BinaryPrimitives.ReadUInt32LittleEndian(payload[4..]));
         catalog.NextSnapshot = Math.Max(catalog.NextSnapshot, BinaryPrimitives.ReadUInt32LittleEndian(payload[8..]));
+        catalog.NextExtentId = Math.Max(catalog.NextExtentId, BinaryPrimitives.ReadUInt64LittleEndian(payload[16..]));
         return true;
     }
 
@@ -320,6 +321,6 @@ internal sealed class CatalogChange
         BinaryPrimitives.WriteUInt16LittleEndian(head[2..], checked((ushort)body.Length));
         rows.Write(head);
         rows.Write(body);
-        count++;
+        count = checked((ushort)(count + 1));
     }
 }

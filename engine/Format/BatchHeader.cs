@@ -22,7 +22,7 @@ namespace CowScsi.Engine;
 /// 64       descriptors, then zeros
 /// </code>
 /// Valid if and only if: (B1) magic; (B2) CRC; (B3) segment and offset are where it was found; (B4) length is a multiple of 4096, at
-/// least 4096, and ends inside the segment; (B5) sequence follows the batch before it; (B6) the descriptors parse and their payloads
+/// least 4096, at most 524,288, and ends inside the segment; (B5) sequence follows the batch before it; (B6) the descriptors parse and their payloads
 /// lie inside the batch behind the header block; (B7) the link names the end of the batch before it.
 /// </summary>
 /// <remarks>

@@ -33,7 +33,7 @@ internal enum DescriptorType : byte
 /// 28  u32  extent stored raw: a CRC-32C for each block; compressed extent and catalog: one of the payload; zero: absent
 /// </code>
 /// Valid if and only if: (D1) type is known; (D2) size is what type and blocks demand; (D3) layer and extent id are not 0 where they
-/// count; (D4) first block and number stay inside the page; (D5) the payload lies inside the batch behind the header block, and is
+/// count; (D4) first block and number stay inside the page, which is below 2^30; (D6) the encoding is raw or LZ4, with or without XTS; (D5) the payload lies inside the batch behind the header block, and is
 /// 4096 bytes a block where it is raw, 16 to 65,535 bytes where it is compressed.
 /// </summary>
 internal readonly ref struct Descriptor
@@ -126,8 +126,10 @@ internal readonly ref struct Descriptor
             fault = $"D2: size is {read.SizeBytes}";
         else if (type is DescriptorType.Extent or DescriptorType.Zero && (read.Layer.IsNone || read.ExtentId == 0))
             fault = "D3: layer or extent id is 0";
-        else if (read.FirstBlock + read.BlockCount > StoreFormat.PageBlocks)
-            fault = "D4: blocks reach beyond the page";
+        else if (read.FirstBlock + read.BlockCount > StoreFormat.PageBlocks || read.Page.Value >= StoreFormat.DiskBytesMax / StoreFormat.PageBytes)
+            fault = "D4: blocks reach beyond the page, or the page beyond the largest disk";
+        else if (((byte)read.Encoding & ~(byte)(ExtentEncoding.Lz4 | ExtentEncoding.Xts)) != 0)
+            fault = $"D6: encoding {(byte)read.Encoding} is unknown";
         else if (!read.PayloadFits(batchBytes))
             fault = $"D5: payload of {read.PayloadBytes} bytes at {read.PayloadOffset}";
         if (fault.Length > 0)

@@ -37,7 +37,7 @@ public enum ExtentEncoding : byte
 /// 16  u32 Checksum      CRC-32C of those bytes
 /// 20  u16 StoredBytes   length of those bytes (4096 where stored raw)
 /// 22  u8  Place         bits 0-3 index of the block in its extent, bits 4-7 number of the extent's blocks minus one
-/// 23  u8  Flags         bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 zero, 7 inherited
+/// 23  u8  Flags         bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 unused, 7 inherited
 /// </code>
 /// </summary>
 [StructLayout(LayoutKind.Sequential, Size = SizeBytes)]

@@ -35,7 +35,7 @@ internal readonly struct MapKey(LayerId layer, PageNumber page)
 /// record of the index's file is known for what it is.
 /// <code>
 ///   0  384  sixteen map entries
-/// 384  u32  CRC-32C of bytes 0-383, seeded with the key and the map's tag
+/// 384  u32  CRC-32C of bytes 0-383, continuing from one step of the CRC from the map's tag over the key
 /// 388  u32  0
 /// </code>
 /// </summary>
@@ -49,5 +49,5 @@ internal struct MapRecord
     public uint Reserved;
 
     public static uint ComputeCheck(in MapPage page, ulong key, uint mapTag) =>
-        Crc32C.Compute(MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in page, 1)), mapTag ^ (uint)key ^ (uint)(key >> 32));
+        Crc32C.Compute(MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in page, 1)), System.Numerics.BitOperations.Crc32C(mapTag, key));
 }

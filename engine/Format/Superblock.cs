@@ -23,7 +23,7 @@ internal enum StoreState : uint
 ///  24  u8[16] store id (UUID, big-endian as printed)
 ///  40  u64   incompatible features: an unknown bit forbids opening
 ///  48  u64   compatible features: unknown bits are kept
-///  56  u64   autoclear features: unknown bits are cleared by a writer
+///  56  u64   autoclear features: cleared by a writer that does not know them
 ///  64  u32   state: 1 clean, 2 open
 ///  68  u32   0
 ///  72  u64   number of the checkpoint in force, 0 for none

@@ -22,16 +22,17 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
     /// had been durable; with proof the store is refused, without it the rest is the torn tail of a crash.
     /// </summary>
     /// <param name="start">Where the chain begins.</param>
+    /// <param name="durableKnown">Batches up to this one were durable for certain (a checkpoint says so).</param>
     /// <param name="skipMissing">
     /// Go on behind segments whose files are gone (a rebuild: segments without live data were removed). The caller checks that they may be.
     /// </param>
-    public LogChain Follow(LogStart start, bool skipMissing)
+    public LogChain Follow(LogStart start, ulong durableKnown, bool skipMissing)
     {
         var batches = new List<BatchPlace>();
         var missing = new List<uint>();
         var end = start.PreviousEnd;
         var sequence = start.NextSequence;
-        ulong durable = 0;
+        var durable = durableKnown;
         while (true)
         {
             if (TryReadHeader(end, sequence, end, out var header, out var fault) ||
@@ -51,8 +52,8 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
                 continue;
             }
 
-            var proof = FindProof(end, sequence);
-            if (proof is not null)
+            durable = Math.Max(durable, FindProof(end, sequence, out var proof));
+            if (durable >= sequence)
             {
                 throw new StoreException(StoreError.Corrupt,
                     $"{Describe(end)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
@@ -188,9 +189,11 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         return count == header.DescriptorCount ? null : $"B6: {count} records instead of {header.DescriptorCount}";
     }
 
-    /// <summary>Any intact batch further on that says that <paramref name="sequence"/> had been durable.</summary>
-    private string? FindProof(LogPosition end, ulong sequence)
+    /// <summary>The highest sequence that an intact batch behind the end says had been durable, and which batch that is.</summary>
+    private ulong FindProof(LogPosition end, ulong sequence, out string proof)
     {
+        ulong highest = 0;
+        proof = "the checkpoint";
         foreach (var segment in segments.ToList())
         {
             if (segment.Number < end.Segment)
@@ -203,12 +206,15 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
                 var place = new LogPosition(segment.Number, (uint)at);
                 if (BatchHeader.HasMagic(headerBlock) &&
                     BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out var header, out _) &&
-                    header.Sequence > sequence && header.DurableSequence >= sequence)
-                    return $"batch {header.Sequence} at {Describe(place)}";
+                    header.Sequence > sequence && header.DurableSequence > highest)
+                {
+                    highest = header.DurableSequence;
+                    proof = $"batch {header.Sequence} at {Describe(place)}";
+                }
             }
         }
 
-        return null;
+        return highest;
     }
 
     private LogPosition FirstBatchBehind(uint segment)

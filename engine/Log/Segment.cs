@@ -26,6 +26,9 @@ internal sealed class Segment(uint number, uint segmentBytes)
 
     public void SetEntries(long count) => Interlocked.Exchange(ref entries, count);
 
+    /// <summary>True while the log writer uses the file: it is not closed to save descriptors.</summary>
+    public bool IsPinned { get; set; }
+
     public StoreFile? OpenFile => Volatile.Read(ref file);
 
     /// <summary>Publishes an opened file; answers the one that is to be used (another thread may have been first).</summary>

@@ -60,9 +60,12 @@ internal sealed partial class SegmentLog
                         return Work.Room;
                     var idle = open is { IsEmpty: false } waiting && Environment.TickCount64 - waiting.OpenedTicks >= IdleWriteMilliseconds;
                     if (idle && sealedBatches.Count == 0)
-                        flushTarget = Math.Max(flushTarget, open!.Sequence);
+                        RequestFlush(open!.Sequence);
                     if (open is { IsEmpty: false } && flushTarget >= open.Sequence)
                         Seal();
+                    // A flush goes before more writing once what it waits for is written: a busy neighbour cannot starve it.
+                    if (flushTarget > durableSequence && flushOldest <= writtenSequence)
+                        return Work.Flush;
                     if (sealedBatches.Count > 0)
                     {
                         batch = sealedBatches.Peek();
@@ -76,7 +79,7 @@ internal sealed partial class SegmentLog
                 if (stopping)
                     return Work.Stop;
                 if (!Monitor.Wait(gate, IdleWriteMilliseconds) && failure is null)
-                    flushTarget = Math.Max(flushTarget, writtenSequence);
+                    RequestFlush(writtenSequence);
             }
         }
     }
@@ -86,6 +89,8 @@ internal sealed partial class SegmentLog
         var spin = default(SpinWait);
         while (batch.IsBeingFilled)
             spin.SpinOnce();
+        if (Failure is not null)
+            return; // An append failed half-way; its batch is not written.
 
         var segment = segments.Find(batch.Position.Segment)!;
         var file = segments.FileOf(segment);
@@ -128,11 +133,14 @@ internal sealed partial class SegmentLog
             }
         }
 
+        for (var i = 0; i < unflushed.Count - 1; i++)
+            unflushed[i].IsPinned = false;
         if (unflushed.Count > 1)
             unflushed.RemoveRange(0, unflushed.Count - 1);
         lock (gate)
         {
             durableSequence = target;
+            flushOldest = flushTarget;
             for (var i = waiters.Count - 1; i >= 0; i--)
             {
                 if (waiters[i].Target > target)
@@ -170,21 +178,38 @@ internal sealed partial class SegmentLog
         {
             outcome = CreateSegment(fromReserve, out made);
         }
+        else if (!fromReserve && directory.FreeBytes < reserve())
+        {
+            outcome = FileOutcome.OutOfSpace; // What there is came from the reserve and stays there.
+        }
 
         lock (gate)
         {
             roomWanted = false;
             roomOutcome = outcome;
             if (outcome == FileOutcome.Success)
-            {
-                if (made is not null)
-                    spare = made;
-                else if (active == current)
-                    activeRoomEnd = roomEnd;
-            }
+                TakeRoom(current, made, roomEnd, fromReserve);
 
             Monitor.PulseAll(gate);
         }
+    }
+
+    /// <summary>Room that came from the reserve is for catalog records; it becomes anybody's once the space is there again.</summary>
+    private void TakeRoom(Segment? current, Segment? made, uint roomEnd, bool fromReserve)
+    {
+        if (made is not null)
+        {
+            spare = made;
+            spareIsReserved = fromReserve;
+        }
+        else if (active == current && current is not null)
+        {
+            reservedRoom = fromReserve ? reservedRoom + (roomEnd - activeRoomEnd) : 0;
+            activeRoomEnd = roomEnd;
+        }
+
+        if (!fromReserve)
+            spareIsReserved = false;
     }
 
     /// <summary>Creates the next segment file: header and name are durable before it is offered.</summary>
@@ -222,7 +247,7 @@ internal sealed partial class SegmentLog
         }
 
         directory.Sync("segments");
-        var segment = new Segment(nextSegment++, (uint)options.SegmentBytes);
+        var segment = new Segment(nextSegment++, (uint)options.SegmentBytes) { IsPinned = true };
         segments.Add(segment);
         segments.Adopt(segment, file);
         made = segment;
@@ -252,7 +277,7 @@ internal sealed partial class SegmentLog
 
     private FileOutcome Allocate(StoreFile file, uint offset, uint length, bool fromReserve)
     {
-        if (!fromReserve && directory.FreeBytes < options.ReservedBytes + length)
+        if (!fromReserve && directory.FreeBytes < reserve() + length)
             return FileOutcome.OutOfSpace;
         var outcome = file.Allocate(offset, length);
         if (outcome is FileOutcome.Failed)

@@ -55,11 +55,14 @@ internal sealed partial class SegmentLog : IDisposable
     private readonly List<FlushWaiter> waiters = [];
     private readonly Stack<FlushWaiter> waiterPool = [];
     private readonly int guardBytes;
+    private readonly Func<long> reserve;
 
     private LogBatch? open;
     private Segment? active;
     private Segment? spare;
     private uint activeRoomEnd;
+    private uint reservedRoom;
+    private bool spareIsReserved;
     private LogPosition end;
     private LogPosition nextPlace;
     private ulong nextSequence;
@@ -67,6 +70,7 @@ internal sealed partial class SegmentLog : IDisposable
     private uint nextSegment;
     private ulong durableSequence;
     private ulong flushTarget;
+    private ulong flushOldest;
     private long appendedBytes;
     private FileOutcome roomOutcome = FileOutcome.Success;
     private bool roomWanted;
@@ -74,8 +78,10 @@ internal sealed partial class SegmentLog : IDisposable
     private bool stopping;
     private string? failure;
 
-    public SegmentLog(SegmentTable segments, Guid storeId, uint storeTag, StoreOptions options, LogStart start)
+    /// <param name="reserve">Free bytes of the file system that guests' data does not get: what checkpoints and deletes need.</param>
+    public SegmentLog(SegmentTable segments, Guid storeId, uint storeTag, StoreOptions options, LogStart start, Func<long> reserve)
     {
+        this.reserve = reserve;
         this.segments = segments;
         directory = segments.Directory;
         this.storeId = storeId;
@@ -90,7 +96,8 @@ internal sealed partial class SegmentLog : IDisposable
         nextPlace = start.PreviousEnd;
         if (start.ContinueInSegment)
         {
-            active = segments.Find(end.Segment);
+            active = segments.Find(end.Segment)!;
+            active.IsPinned = true;
             activeRoomEnd = end.OffsetBytes;
         }
 
@@ -100,6 +107,16 @@ internal sealed partial class SegmentLog : IDisposable
 
     /// <summary>Bytes appended since the store was opened; drives checkpoints.</summary>
     public long AppendedBytes => Interlocked.Read(ref appendedBytes);
+
+    /// <summary>First extent id that was never given out.</summary>
+    public ulong NextExtentId
+    {
+        get
+        {
+            lock (gate)
+                return nextExtentId;
+        }
+    }
 
     /// <summary>Why the log takes nothing any more, or null.</summary>
     public string? Failure => Volatile.Read(ref failure);
@@ -115,7 +132,7 @@ internal sealed partial class SegmentLog : IDisposable
             {
                 if (failure is not null)
                     return FileOutcome.Failed;
-                if (RoomBytes() < guardBytes && spare is null)
+                if (RoomBytes() - reservedRoom < guardBytes && (spare is null || spareIsReserved))
                 {
                     if (!roomWanted && roomOutcome != FileOutcome.Success)
                     {
@@ -174,7 +191,7 @@ internal sealed partial class SegmentLog : IDisposable
             var target = LastSequence();
             if (target <= durableSequence)
                 return new ValueTask<FileOutcome>(FileOutcome.Success);
-            flushTarget = Math.Max(flushTarget, target);
+            RequestFlush(target);
             FlushWaiter waiter;
             lock (waiterPool)
                 waiter = waiterPool.Count > 0 ? waiterPool.Pop() : new FlushWaiter();
@@ -191,7 +208,7 @@ internal sealed partial class SegmentLog : IDisposable
         lock (gate)
         {
             var target = LastSequence();
-            flushTarget = Math.Max(flushTarget, target);
+            RequestFlush(target);
             Monitor.PulseAll(gate);
             while (durableSequence < target && failure is null)
                 Monitor.Wait(gate);
@@ -256,6 +273,16 @@ internal sealed partial class SegmentLog : IDisposable
             batch?.Dispose();
     }
 
+    /// <summary>Ends the log after a fault inside an append: what is in the open buffers is not written.</summary>
+    public void Poison(string reason) => Fail(reason);
+
+    private void RequestFlush(ulong target)
+    {
+        if (flushTarget <= durableSequence)
+            flushOldest = target;
+        flushTarget = Math.Max(flushTarget, target);
+    }
+
     private ulong LastSequence() => open is { IsEmpty: false } batch ? batch.Sequence : nextSequence - (open is null ? 1UL : 2UL);
 
     private long RoomBytes() => active is null ? 0 : (long)activeRoomEnd - (open?.End.OffsetBytes ?? nextPlace.OffsetBytes);
@@ -292,6 +319,7 @@ internal sealed partial class SegmentLog : IDisposable
                 // The rest of the old segment is too small for a batch; its file is cut to its end when the writer is through with it.
                 active = spare;
                 spare = null;
+                reservedRoom = spareIsReserved ? RoomOf(active) : 0;
                 activeRoomEnd = RoomOf(active);
                 nextPlace = new LogPosition(active.Number, SegmentHeader.SizeBytes);
                 RequestRoom();

@@ -69,8 +69,11 @@ internal sealed class SegmentTable(StoreDirectory directory) : IDisposable
     /// <summary>Takes a file that was just created for the segment.</summary>
     public void Adopt(Segment segment, StoreFile file)
     {
-        segment.Publish(file);
-        Interlocked.Increment(ref openFiles);
+        lock (gate)
+        {
+            segment.Publish(file);
+            openFiles++;
+        }
     }
 
     public void Dispose()
@@ -97,13 +100,12 @@ internal sealed class SegmentTable(StoreDirectory directory) : IDisposable
 
     private void CloseAnother(Segment keep)
     {
-        // The newest segments are being written; the hand goes round among the others.
         var sealedCount = (uint)segments.Length;
         for (uint tried = 0; tried < sealedCount; tried++)
         {
             closeHand = (closeHand + 1) % sealedCount;
             var candidate = segments[closeHand];
-            if (candidate is null || candidate == keep || candidate.OpenFile is null || candidate.EndBytes < candidate.SegmentBytes / 2)
+            if (candidate is null || candidate == keep || candidate.OpenFile is null || candidate.IsPinned)
                 continue;
             if (candidate.CloseFile())
                 openFiles--;

@@ -34,6 +34,7 @@ internal sealed class BlockMap : IDisposable
 {
     private const int SessionsMax = 128;
     private const int DrainMilliseconds = 5;
+    private const int BucketBytes = 64;
 
     /// <summary>Size of one file of FASTER's record log.</summary>
     private const long LogSegmentBytes = 1L << 30;
@@ -56,7 +57,7 @@ internal sealed class BlockMap : IDisposable
         LogName = logName;
         files = new MapCheckpointFiles(folder);
         var sizes = MapSizes.From(memoryBytes);
-        device = Devices.CreateLogDevice(Path.Combine(folder, logName), recoverDevice: true);
+        device = new PatientDevice(Devices.CreateLogDevice(Path.Combine(folder, logName), recoverDevice: true));
         store = new FasterKV<MapKey, MapRecord>(new FasterKVSettings<MapKey, MapRecord>
         {
             IndexSize = sizes.IndexBytes,
@@ -76,6 +77,9 @@ internal sealed class BlockMap : IDisposable
 
     /// <summary>Bytes of the record log, from its first live byte to its tail.</summary>
     public long LogBytes => store.Log.TailAddress - store.Log.BeginAddress;
+
+    /// <summary>What a checkpoint would have to write to the file system at most: records not on disk yet, and an index image.</summary>
+    public long CheckpointBytes => store.Log.TailAddress - store.Log.HeadAddress + (store.IndexSize * BucketBytes) + (1 << 20);
 
     /// <summary>Opens the map at a checkpoint. False, with the reason, where its files do not hold what the checkpoint says.</summary>
     public static BlockMap? TryRecover(string folder, MapCheckpoint checkpoint, long memoryBytes, out string fault)
@@ -108,7 +112,6 @@ internal sealed class BlockMap : IDisposable
     /// </summary>
     public void GrowFor(long pages, long memoryBytes)
     {
-        const int BucketBytes = 64;
         const int BucketEntries = 7;
         var most = MapSizes.IndexBytesMax(memoryBytes);
         while (store.IndexSize * BucketBytes < most && store.IndexSize * BucketEntries < pages * 3 / 2 && store.GrowIndex())
@@ -147,11 +150,26 @@ internal sealed class BlockMap : IDisposable
     public void BeginCheckpoint()
     {
         files.VersionShifted.Reset();
-        if (!store.TryInitiateFullCheckpoint(out _, CheckpointType.FoldOver))
-            throw new StoreException(StoreError.Io, "the index does not begin a checkpoint");
+        var before = store.SystemState.Version;
+        try
+        {
+            if (!store.TryInitiateFullCheckpoint(out _, CheckpointType.FoldOver))
+                throw new StoreException(StoreError.Io, "the index does not begin a checkpoint");
+        }
+        catch (Exception failure) when (failure is FasterException or IOException or UnauthorizedAccessException)
+        {
+            throw new StoreException(StoreError.Io, $"the index does not begin a checkpoint: {failure.Message}", failure);
+        }
+
         completion = Task.Run(async () => await store.CompleteCheckpointAsync());
-        while (!files.VersionShifted.Wait(DrainMilliseconds))
+        // The event comes a moment before the version really shifts, and until then changes would still be counted in.
+        while (!files.VersionShifted.Wait(DrainMilliseconds) || store.SystemState.Version == before)
+        {
+            if (completion.IsCompleted && store.SystemState.Version == before)
+                throw new StoreException(StoreError.Io, $"the index's checkpoint failed: {completion.Exception?.InnerException?.Message ?? "it ended before it began"}");
             DrainIdle();
+        }
+
         checkpointTail = store.Log.TailAddress;
     }
 
@@ -205,15 +223,21 @@ internal sealed class BlockMap : IDisposable
     }
 
     /// <summary>Removes every index image but the one in force, and logs of other incarnations.</summary>
-    public void RemoveOthers(MapCheckpoint? inForce)
+    public void RemoveOthers(MapCheckpoint inForce)
     {
-        var keep = inForce is null ? "" : $"index-{inForce.IndexToken:n}";
-        foreach (var path in Directory.EnumerateFiles(folder))
+        var keep = $"index-{inForce.IndexToken:n}";
+        try
         {
-            var name = Path.GetFileName(path);
-            if ((keep.Length > 0 && name.StartsWith(keep, StringComparison.Ordinal)) || name.StartsWith(LogName + ".", StringComparison.Ordinal))
-                continue;
-            File.Delete(path);
+            foreach (var path in Directory.EnumerateFiles(folder))
+            {
+                var name = Path.GetFileName(path);
+                if (!name.StartsWith(keep, StringComparison.Ordinal) && !name.StartsWith(LogName + ".", StringComparison.Ordinal))
+                    File.Delete(path);
+            }
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new StoreException(StoreError.Io, $"cannot clean up '{folder}': {failure.Message}", failure);
         }
     }
 

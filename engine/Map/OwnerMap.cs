@@ -10,6 +10,9 @@ internal sealed class OwnerMap
 {
     private const int ChunkPages = PageSet.ChunkPages;
 
+    /// <summary>Stands for every chunk in which no layer has a page: reading or discarding a vast empty disk costs no memory.</summary>
+    private static readonly uint[] Empty = new uint[ChunkPages];
+
     private readonly Lock building = new();
     private readonly List<LayerState> rootFirst;
     private uint[]?[] chunks;
@@ -61,7 +64,25 @@ internal sealed class OwnerMap
     /// <summary>The layer that owns the page, or none. Prepared before; under the page's stripe lock.</summary>
     public LayerId OwnerOf(PageNumber page) => new(Volatile.Read(ref chunks)[page.Value / ChunkPages]![page.Value % ChunkPages]);
 
-    public void Set(PageNumber page, LayerId owner) => Volatile.Read(ref chunks)[page.Value / ChunkPages]![page.Value % ChunkPages] = owner.Value;
+    public void Set(PageNumber page, LayerId owner)
+    {
+        var index = page.Value / ChunkPages;
+        var chunk = Volatile.Read(ref chunks)[index]!;
+        if (ReferenceEquals(chunk, Empty))
+        {
+            lock (building)
+            {
+                chunk = chunks[index]!;
+                if (ReferenceEquals(chunk, Empty))
+                {
+                    chunk = new uint[ChunkPages];
+                    Volatile.Write(ref chunks[index], chunk);
+                }
+            }
+        }
+
+        chunk[page.Value % ChunkPages] = owner.Value;
+    }
 
     /// <summary>The first page at or behind <paramref name="from"/> that any layer owns, before <paramref name="limit"/>; limit if none.</summary>
     public uint NextOwned(uint from, uint limit)
@@ -87,11 +108,12 @@ internal sealed class OwnerMap
             Grow((index + 1L) * ChunkPages);
             if (chunks[index] is not null)
                 return;
-            var owners = new uint[ChunkPages];
+            uint[]? owners = null;
             foreach (var layer in rootFirst)
             {
                 if (layer.Pages.ChunkOrNull(index) is not { } words)
                     continue;
+                owners ??= new uint[ChunkPages];
                 for (var i = 0; i < PageSet.ChunkWords; i++)
                 {
                     for (var word = Volatile.Read(ref words[i]); word != 0; word &= word - 1)
@@ -99,7 +121,7 @@ internal sealed class OwnerMap
                 }
             }
 
-            Volatile.Write(ref chunks[index], owners);
+            Volatile.Write(ref chunks[index], owners ?? Empty);
         }
     }
 }

@@ -10,6 +10,7 @@ internal sealed class LogReplay : IDisposable
     private readonly Catalog catalog;
     private readonly LogReader reader;
     private readonly MapSession session;
+    private uint imageStart;
     private readonly byte[] payload = new byte[BatchHeader.BatchBytesMax];
 
     public LogReplay(Store store, Catalog catalog, LogReader reader)
@@ -73,7 +74,7 @@ internal sealed class LogReplay : IDisposable
     private void ApplyBlocks(BatchPlace place, Descriptor descriptor)
     {
         if (!catalog.Contains(descriptor.Layer))
-            throw new StoreException(StoreError.Corrupt, $"{place.Position}: a record names {descriptor.Layer}, which does not exist");
+            return; // Of a layer that was deleted since.
         var layer = store.Layers.GetOrAdd(descriptor.Layer);
         var page = descriptor.Page;
         var edit = default(PageEdit);
@@ -108,7 +109,9 @@ internal sealed class LogReplay : IDisposable
         {
             // Behind a checkpoint an image says nothing that is not known; where it begins matters for what may be removed.
             if (CatalogChange.IsImageFirst(bytes))
-                ImageSegment = place.Position.Segment;
+                imageStart = place.Position.Segment;
+            if (CatalogChange.IsImageLast(bytes) && imageStart != 0)
+                ImageSegment = imageStart;
             return;
         }
 

@@ -6,6 +6,9 @@ public sealed partial class Store
     /// <summary>Longest name of a disk or a snapshot, in characters.</summary>
     public const int NameLengthMax = 128;
 
+    /// <summary>Snapshots of one disk; all of them are deleted with it in one record.</summary>
+    public const int SnapshotsPerDiskMax = 10_000;
+
     public IReadOnlyList<DiskRow> Disks
     {
         get
@@ -65,6 +68,8 @@ public sealed partial class Store
     /// <summary>Stores a named value of whoever stands above; at most 32 KiB.</summary>
     public void PutSetting(string key, ReadOnlySpan<byte> value)
     {
+        if (value.Length > CatalogChange.AttributesBytesMax)
+            throw new StoreException(StoreError.Invalid, $"setting '{key}' has {value.Length} bytes, more than {CatalogChange.AttributesBytesMax}");
         var change = new CatalogChange();
         change.PutSetting(key, value);
         lock (catalogLock)
@@ -75,6 +80,8 @@ public sealed partial class Store
     public DiskRow CreateDisk(string name, long sizeBytes, int logicalBlockBytes, ReadOnlyMemory<byte> attributes)
     {
         CheckName(name, "disk");
+        if (attributes.Length > CatalogChange.AttributesBytesMax)
+            throw new StoreException(StoreError.Invalid, $"the attributes of disk '{name}' have {attributes.Length} bytes, more than {CatalogChange.AttributesBytesMax}");
         DiskRow row;
         lock (catalogLock)
         {
@@ -101,6 +108,8 @@ public sealed partial class Store
             var old = GetDisk(disk);
             if (catalog.FindSnapshot(old.Id, name) is not null)
                 throw new StoreException(StoreError.NameTaken, $"snapshot '{disk}@{name}' exists already; choose another name");
+            if (catalog.SnapshotCount(old.Id) >= SnapshotsPerDiskMax)
+                throw new StoreException(StoreError.Invalid, $"disk '{disk}' has {SnapshotsPerDiskMax} snapshots, the most there can be; delete some first");
             var layer = new LayerRow(new LayerId(catalog.NextLayer++), old.Head);
             row = new SnapshotRow
             {
@@ -414,8 +423,11 @@ public sealed partial class Store
     /// <summary>Appends a change and applies it. Under the catalog's lock.</summary>
     private void Commit(CatalogChange change)
     {
-        AppendCatalog(DescriptorType.Catalog, change.ToBytes(catalog));
+        catalog.NextExtentId = log!.NextExtentId;
         var bytes = change.ToBytes(catalog);
+        if (bytes.Length > CatalogChange.BytesMax)
+            throw new StoreException(StoreError.Invalid, $"the change is larger than the {CatalogChange.BytesMax >> 10} KiB that one record holds; make it in smaller steps");
+        AppendCatalog(DescriptorType.Catalog, bytes);
         if (!CatalogChange.TryApply(bytes, catalog, out var fault))
             throw new InvalidOperationException(fault);
         catalogChangedSinceImage = true;

@@ -16,7 +16,9 @@ public sealed partial class Store
     public StoreReport Check(IProgress<double>? progress, CancellationToken cancellation)
     {
         var findings = new List<StoreFinding>();
-        if (log!.Flush() != FileOutcome.Success)
+        // First the cut, then the flush: everything before the end that is checked is in the files, whatever is being written meanwhile.
+        var end = log!.Cut().PreviousEnd;
+        if (log.Flush() != FileOutcome.Success)
             findings.Add(new StoreFinding(directory.Path, $"the log takes no more writes: {log.Failure}", IsLeak: false));
         lock (catalogLock)
         {
@@ -24,7 +26,6 @@ public sealed partial class Store
                 findings.Add(new StoreFinding("catalog", fault, IsLeak: false));
         }
 
-        var end = log.Cut().PreviousEnd;
         var all = segments.ToList();
         long records = 0, extents = 0, stored = 0;
         for (var i = 0; i < all.Count; i++)

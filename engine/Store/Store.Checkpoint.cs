@@ -23,7 +23,18 @@ public sealed partial class Store
     {
         if (!unchangedSinceClean || log!.AppendedBytes != 0)
         {
-            Checkpoint(close: true);
+            try
+            {
+                Checkpoint(close: true);
+            }
+            catch (StoreException failure) when (failure.Error == StoreError.OutOfSpace)
+            {
+                // Everything is in the log; only the next open takes longer.
+                if (log!.Stop() != FileOutcome.Success)
+                    throw;
+                options.Notice?.Invoke($"closed without a checkpoint: {failure.Message}");
+            }
+
             return;
         }
 
@@ -38,6 +49,7 @@ public sealed partial class Store
     {
         lock (checkpointing)
         {
+            RefuseCheckpointWithoutSpace();
             var state = Cut();
             if (close && log!.Stop() != FileOutcome.Success)
                 throw new StoreException(StoreError.Io, $"the log failed: {log.Failure}");
@@ -61,7 +73,8 @@ public sealed partial class Store
             var old = superblock.CheckpointNumber;
             WriteSuperblock(superblock with
             {
-                State = close ? StoreState.Clean : StoreState.Open,
+                // Whatever came behind the cut is found by following the log from there.
+                State = close && log!.Cut().NextSequence == state.Start.NextSequence ? StoreState.Clean : StoreState.Open,
                 CheckpointNumber = number,
                 CheckpointBytes = (ulong)bytes.Length,
                 CheckpointChecksum = Crc32C.Compute(bytes),
@@ -92,6 +105,7 @@ public sealed partial class Store
                 kept.Add(segment.Number);
         }
 
+        catalog.NextExtentId = log.NextExtentId;
         var parts = catalog.ToImage(kept);
         for (var i = 0; i < parts.Count; i++)
         {
@@ -112,6 +126,15 @@ public sealed partial class Store
         }
 
         return false;
+    }
+
+    /// <summary>An index that runs out of space half-way through a checkpoint stands still; better not to begin.</summary>
+    private void RefuseCheckpointWithoutSpace()
+    {
+        var needed = map!.CheckpointBytes;
+        var free = directory.FreeBytes;
+        if (free < needed)
+            throw new StoreException(StoreError.OutOfSpace, $"a checkpoint needs {needed >> 20} MiB of free space under '{directory.Path}', there are {free >> 20} MiB");
     }
 
     private sealed record CutState(LogStart Start, List<byte[]> Catalog, List<SegmentState> Segments, List<LayerImage> Layers);

@@ -6,7 +6,7 @@ namespace CowScsi.Engine;
 /// </summary>
 public sealed partial class Store
 {
-    private LogStart Rebuild()
+    private LogStart Rebuild(ulong durable)
     {
         var reader = new LogReader(segments, StoreTag);
         var all = segments.ToList();
@@ -17,14 +17,15 @@ public sealed partial class Store
             return new LogStart(1, default, 1, ContinueInSegment: false, 1);
         }
 
-        var chain = reader.Follow(FirstStart(all), skipMissing: true);
+        var from = FirstStart(all);
+        var chain = reader.Follow(from, durable, skipMissing: true);
         map?.Dispose();
         map = NewMap();
         RebuildCatalog(reader, chain);
         RefuseLostSegments(chain);
         var nextExtentId = RebuildOwnPages(reader, chain);
         RebuildInheritance();
-        return CutTail(chain, nextExtentId);
+        return CutTail(from, chain, nextExtentId);
     }
 
     /// <summary>Where the oldest segment that is left begins: its first batch names its own sequence and predecessor.</summary>
@@ -72,7 +73,9 @@ public sealed partial class Store
                         imageStart = place.Position.Segment;
                     }
 
-                    target = image ?? throw new StoreException(StoreError.Corrupt, $"{place.Position}: a catalog image begins in its middle");
+                    if (image is null)
+                        continue; // The rest of an image whose first part went with a removed segment; a whole one follows.
+                    target = image;
                 }
 
                 if (!CatalogChange.TryApply(bytes, target, out fault))
@@ -80,6 +83,7 @@ public sealed partial class Store
                 if (descriptor.Type == DescriptorType.CatalogImage && CatalogChange.IsImageLast(bytes))
                 {
                     catalog.CopyFrom(image!);
+                    image = null;
                     imageSegment = imageStart;
                 }
             }
@@ -92,9 +96,12 @@ public sealed partial class Store
     /// <summary>A segment may be gone only where the last image no longer counted on it.</summary>
     private void RefuseLostSegments(LogChain chain)
     {
+        var present = new HashSet<uint>();
+        foreach (var batch in chain.Batches)
+            present.Add(batch.Position.Segment);
         foreach (var number in catalog.KeptSegments)
         {
-            if (segments.Find(number) is null)
+            if (!present.Contains(number))
                 throw Lost(number);
         }
 
@@ -105,12 +112,12 @@ public sealed partial class Store
         }
 
         StoreException Lost(uint number) =>
-            new(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(number))}' is missing and holds data; restore it from a copy");
+            new(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(number))}' is missing or cut off and held data; restore it from a copy");
     }
 
     private ulong RebuildOwnPages(LogReader reader, LogChain chain)
     {
-        ulong next = 1;
+        var next = catalog.NextExtentId;
         var session = map!.Rent();
         foreach (var place in chain.Batches)
         {

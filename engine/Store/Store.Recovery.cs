@@ -14,8 +14,16 @@ public sealed partial class Store
         FindSegments();
         var clean = superblock.State == StoreState.Clean;
         var checkpoint = LoadCheckpoint(out var fault);
+        var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        if (checkpoint is not null)
+        {
+            map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint.Map, options.MapMemoryBytes, out fault);
+            if (map is null)
+                checkpoint = null;
+        }
+
         LogStart start;
-        if (checkpoint is not null && TryResume(checkpoint, clean, out start, out fault))
+        if (checkpoint is not null && TryResume(checkpoint, durable, ref clean, out start, out fault))
         {
             unchangedSinceClean = clean;
         }
@@ -24,34 +32,61 @@ public sealed partial class Store
             checkpoint = null;
             if (superblock.CheckpointNumber != 0)
                 options.Notice?.Invoke($"rebuilding the map from the log: {fault}");
-            start = Rebuild();
+            clean = false;
+            start = Rebuild(durable);
         }
 
         if (catalog.FindFault() is { } broken)
             throw new StoreException(StoreError.Corrupt, $"the catalog of '{directory.Path}' is broken, {broken}");
         if (superblock.State != StoreState.Open)
-            WriteSuperblock(superblock with { State = StoreState.Open });
+            WriteSuperblock(superblock with { State = StoreState.Open, Autoclear = 0 });
         if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
             last.EndBytes = start.PreviousEnd.OffsetBytes;
         long pages = 0;
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
         map!.GrowFor(pages, options.MapMemoryBytes);
-        log = new SegmentLog(segments, Id, StoreTag, options, start);
+        log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
-        if (checkpoint is null)
-            Checkpoint(close: false);
-        map!.RemoveOthers(lastMapCheckpoint ?? checkpoint?.Map);
+        RemoveOldCheckpoints();
+        if (!clean)
+            CheckpointRecovered();
         StartKeeper();
     }
 
+    /// <summary>
+    /// What was recovered is made the new starting point, so that a second crash does not repeat the work, and so that the extent ids that
+    /// were skipped stay skipped.
+    /// </summary>
+    private void CheckpointRecovered()
+    {
+        try
+        {
+            Checkpoint(close: false);
+        }
+        catch (StoreException failure) when (failure.Error == StoreError.OutOfSpace)
+        {
+            options.Notice?.Invoke($"no checkpoint after recovery: {failure.Message}");
+        }
+    }
+
+    /// <summary>Removes checkpoint files that a crash left beside the one in force.</summary>
+    private void RemoveOldCheckpoints()
+    {
+        foreach (var name in directory.List(""))
+        {
+            if (name.StartsWith("checkpoint-", StringComparison.Ordinal) && name != CheckpointFile.FileName(superblock.CheckpointNumber))
+                directory.Delete(name);
+        }
+    }
+
     /// <summary>Takes the checkpoint and what the log has behind it; false where the index turns out to be damaged on the way.</summary>
-    private bool TryResume(CheckpointFile checkpoint, bool clean, out LogStart start, out string fault)
+    private bool TryResume(CheckpointFile checkpoint, ulong durable, ref bool clean, out LogStart start, out string fault)
     {
         try
         {
             Adopt(checkpoint);
-            start = clean ? checkpoint.Start : Replay(checkpoint.Start);
+            start = Replay(checkpoint.Start, durable, ref clean);
             fault = "";
             return true;
         }
@@ -64,12 +99,9 @@ public sealed partial class Store
                 Layers.Remove(layer.Id);
             foreach (var segment in segments.ToList())
                 segment.SetEntries(0);
-            lastMapCheckpoint = null;
             return false;
         }
     }
-
-    private MapCheckpoint? lastMapCheckpoint;
 
     private void FindSegments()
     {
@@ -129,8 +161,7 @@ public sealed partial class Store
 
         if (!CheckpointFile.TryRead(bytes, Id, out var checkpoint, out fault))
             return null;
-        map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint!.Map, options.MapMemoryBytes, out fault);
-        return map is null ? null : checkpoint;
+        return checkpoint;
     }
 
     private void Adopt(CheckpointFile checkpoint)
@@ -165,50 +196,65 @@ public sealed partial class Store
         }
 
         imageSegment = checkpoint.ImageSegment;
-        lastMapCheckpoint = checkpoint.Map;
     }
 
     /// <summary>Applies the log behind the checkpoint, in its order, and cuts off a torn tail.</summary>
-    private LogStart Replay(LogStart from)
+    /// <remarks>
+    /// A superblock that says clean is not taken at its word: where its newer slot is damaged, the older one speaks of a time before the
+    /// last writes.
+    /// </remarks>
+    private LogStart Replay(LogStart from, ulong durable, ref bool clean)
     {
         var reader = new LogReader(segments, StoreTag);
-        var chain = reader.Follow(from, skipMissing: false);
+        var chain = reader.Follow(from, durable, skipMissing: false);
+        clean &= chain.Batches.Count == 0 && chain.TornAt is null;
+        if (clean)
+            return from;
         using var replay = new LogReplay(this, catalog, reader);
         foreach (var place in chain.Batches)
             replay.Apply(place);
         if (replay.ImageSegment != 0)
             imageSegment = replay.ImageSegment;
-        return CutTail(chain, Math.Max(from.NextExtentId, replay.NextExtentId));
+        return CutTail(from, chain, Math.Max(from.NextExtentId, replay.NextExtentId));
     }
 
     /// <summary>
     /// Makes the end that was found the end for good, before anything new is written: the torn part is cut off, segments behind it (they
-    /// hold nothing that counts) are removed, and the log goes on in a new segment.
+    /// hold nothing that counts) are removed, and the log goes on in a new segment. All that was replayed is flushed: a crash of the process
+    /// leaves it in the page cache, and from here on the log calls it durable.
     /// </summary>
-    private LogStart CutTail(LogChain chain, ulong nextExtentId)
+    private LogStart CutTail(LogStart from, LogChain chain, ulong nextExtentId)
     {
         if (chain.TornAt is not null)
             options.Notice?.Invoke($"the last writes before the crash were not flushed and are dropped: {chain.TornAt}");
-        uint last = 0;
-        foreach (var segment in segments.ToList())
+        var ends = new Dictionary<uint, uint> { [from.PreviousEnd.Segment] = from.PreviousEnd.OffsetBytes };
+        foreach (var place in chain.Batches)
+            ends[place.Position.Segment] = place.Position.OffsetBytes + (uint)place.LengthBytes;
+        var all = segments.ToList();
+        var last = all.Count == 0 ? 0 : all[^1].Number;
+        // From the highest down, each removal durable before the next: a crash in between leaves no gap that looks like a lost segment.
+        for (var i = all.Count - 1; i >= 0 && all[i].Number > chain.End.Segment; i--)
         {
-            last = segment.Number;
-            if (segment.Number > chain.End.Segment)
-            {
-                segments.Remove(segment.Number);
-                directory.Delete(SegmentHeader.FileName(segment.Number));
-                continue;
-            }
-
-            if (segment.Number != chain.End.Segment)
-                continue;
-            var file = segments.FileOf(segment);
-            if (file.SetLength(chain.End.OffsetBytes) != FileOutcome.Success || file.Flush() != FileOutcome.Success)
-                throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
-            segment.EndBytes = chain.End.OffsetBytes;
+            segments.Remove(all[i].Number);
+            directory.Delete(SegmentHeader.FileName(all[i].Number));
+            directory.Sync(SegmentFolder);
         }
 
-        directory.Sync(SegmentFolder);
+        foreach (var segment in segments.ToList())
+        {
+            if (ends.TryGetValue(segment.Number, out var end))
+                CutAndFlush(segment, end);
+        }
+
         return new LogStart(chain.NextSequence, chain.End, nextExtentId + ExtentIdsSkippedAfterCrash, ContinueInSegment: false, last + 1);
+    }
+
+    /// <summary>Gives back the room that was made ahead in a segment, so that it ends with its last batch, and makes it durable.</summary>
+    private void CutAndFlush(Segment segment, uint end)
+    {
+        var file = segments.FileOf(segment);
+        if ((file.LengthBytes > end && file.SetLength(end) != FileOutcome.Success) || file.Flush() != FileOutcome.Success)
+            throw new StoreException(StoreError.Io, $"cannot cut '{file.Path}' to its end: {file.LastError}");
+        segment.EndBytes = end;
     }
 }

@@ -81,6 +81,8 @@ public sealed partial class Store : IDisposable
             throw new StoreException(StoreError.Io, $"cannot create '{path}': {failure.Message}", failure);
         }
 
+        if (System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)) is { } parent)
+            LinuxFile.SyncDirectory(parent);
         return Create(new LinuxDirectory(path), options);
     }
 
@@ -283,10 +285,13 @@ public sealed partial class Store : IDisposable
     private void StartEmpty()
     {
         map = NewMap();
-        log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1));
+        log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1), Reserve);
         imageSegment = 1;
         StartKeeper(); // Until the first checkpoint the log alone is the store; it is rebuilt from nothing in no time.
     }
+
+    /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
+    private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
 
     private BlockMap NewMap()
     {

@@ -71,15 +71,18 @@ public sealed class Volume : IDisposable
         owners.Prepare(page);
         var map = store.Map;
         var stripe = store.Stripes.LockOf(PageStripes.IndexOf(page));
-        MapSession session;
         LayerId owner;
         MapOutcome outcome;
+        var session = map.Rent();
         lock (stripe)
         {
             owner = owners.OwnerOf(page);
             if (owner.IsNone)
+            {
+                map.Return(session);
                 return VolumeOutcome.Success;
-            session = map.Rent();
+            }
+
             outcome = session.TryRead(owner, page, out entries);
         }
 
@@ -122,7 +125,7 @@ public sealed class Volume : IDisposable
                 return Refused(reserved);
 
             var payload = ticket.Payload;
-            source.Fill(ticket.ExtentId, payload);
+            Fill(ref source, in ticket, payload);
             var descriptor = ticket.Descriptor;
             Descriptor.WriteExtent(descriptor, head.Id, page, first, count, encoding, ticket.ExtentId, ticket.PayloadOffset, storedBytes);
             if (compressed)
@@ -150,6 +153,22 @@ public sealed class Volume : IDisposable
         finally
         {
             change.Exit();
+        }
+    }
+
+    /// <summary>A source that throws leaves a record that must never be written: the log ends there.</summary>
+    private void Fill<TSource>(ref TSource source, in LogTicket ticket, Span<byte> payload)
+        where TSource : IExtentSource
+    {
+        try
+        {
+            source.Fill(ticket.ExtentId, payload);
+        }
+        catch (Exception failure)
+        {
+            store.Log.Poison($"filling extent {ticket.ExtentId} failed: {failure.Message}");
+            ticket.Commit();
+            throw;
         }
     }
 

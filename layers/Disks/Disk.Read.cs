@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using CowScsi.Engine;
 
 namespace CowScsi.Layers;
@@ -15,8 +16,14 @@ internal sealed partial class Disk
             var inPage = (int)(offsetBytes & (StoreFormat.PageBytes - 1));
             var length = (int)Math.Min(StoreFormat.PageBytes - inPage, destination.Length);
             var outcome = volume.TryGetPage(page, mayWait, out var entries);
-            if (outcome == VolumeOutcome.Success)
+            while (outcome == VolumeOutcome.Success)
+            {
                 outcome = ReadPage(in entries, page, inPage, destination.Slice(0, length), mayWait, out offsetBytes);
+                if (outcome != VolumeOutcome.Damaged || !HasChanged(page, ref entries, mayWait))
+                    break;
+                outcome = VolumeOutcome.Success; // Overwritten since the look-up, and its old segment removed: read what is there now.
+            }
+
             if (outcome == VolumeOutcome.WouldWait)
                 return false;
             if (outcome != VolumeOutcome.Success)
@@ -29,6 +36,16 @@ internal sealed partial class Disk
         }
 
         return true;
+    }
+
+    /// <summary>Looks a page up again; true, with the present entries, where they are not what they were.</summary>
+    private bool HasChanged(PageNumber page, ref MapPage entries, bool mayWait)
+    {
+        if (volume.TryGetPage(page, mayWait, out var now) != VolumeOutcome.Success)
+            return false;
+        var changed = !MemoryMarshal.AsBytes(MemoryMarshal.CreateSpan(ref entries, 1)).SequenceEqual(MemoryMarshal.AsBytes(MemoryMarshal.CreateSpan(ref now, 1)));
+        entries = now;
+        return changed;
     }
 
     /// <param name="reached">Device offset behind what was read, or of the block that failed.</param>
@@ -208,6 +225,8 @@ internal sealed partial class Disk
         if (Crc32C.Compute(stored) != entry.Checksum || !Decrypt(in entry, stored))
             return VolumeOutcome.Damaged;
         var blocks = entry.ExtentBlocks * StoreFormat.BlockBytes;
+        if ((entry.IndexInExtent * StoreFormat.BlockBytes) + inBlock + destination.Length > blocks)
+            return VolumeOutcome.Damaged;
         if (entry.IndexInExtent == 0 && inBlock == 0 && destination.Length == blocks && destination.TryGetSpan(out var target))
             return Lz4.TryDecompress(stored, target) ? VolumeOutcome.Success : VolumeOutcome.Damaged;
         var plain = scratch.Plain[..blocks];

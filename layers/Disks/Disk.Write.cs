@@ -103,6 +103,8 @@ internal sealed partial class Disk
             var outcome = volume.TryGetPage(page, mayWait, out var entries);
             if (outcome == VolumeOutcome.Success)
                 outcome = ReadPage(in entries, page, block << StoreFormat.BlockShift, merged.Buffer, mayWait, out _);
+            if (outcome == VolumeOutcome.Damaged && HasChanged(page, ref entries, mayWait))
+                continue;
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             if (source.IsEmpty)

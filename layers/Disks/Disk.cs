@@ -17,6 +17,7 @@ internal sealed partial class Disk : BlockDevice
     private readonly ulong salt;
     private BlockGeometry geometry;
     private volatile bool closed;
+    private int underWay;
 
     public Disk(Volume volume, BaseImage? baseImage, XtsCipher? cipher, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
     {
@@ -34,18 +35,18 @@ internal sealed partial class Disk : BlockDevice
 
     public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination)
     {
-        if (Refuse(offsetBytes, destination.Length, out var refused))
+        if (!Enter(offsetBytes, destination.Length, changes: false, out var refused))
             return new(refused);
-        return TryRead(offsetBytes, destination, mayWait: false, out var result)
+        return Try(DiskJob.Kind.Read, offsetBytes, destination.Length, destination, out var result)
             ? new(result)
             : DiskJob.Start(this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination);
     }
 
     public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options)
     {
-        if (RefuseChange(offsetBytes, source.Length, out var refused))
+        if (!Enter(offsetBytes, source.Length, changes: true, out var refused))
             return new(refused);
-        var written = TryWrite(offsetBytes, source, mayWait: false, out var result)
+        var written = Try(DiskJob.Kind.Write, offsetBytes, source.Length, source, out var result)
             ? new ValueTask<BlockResult>(result)
             : DiskJob.Start(this, DiskJob.Kind.Write, offsetBytes, source.Length, source);
         return (options & WriteOptions.ForceUnitAccess) != 0 ? ThenFlush(written) : written;
@@ -65,9 +66,9 @@ internal sealed partial class Disk : BlockDevice
 
     public override ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options)
     {
-        if (RefuseChange(offsetBytes, lengthBytes, out var refused))
+        if (!Enter(offsetBytes, lengthBytes, changes: true, out var refused))
             return new(refused);
-        var written = lengthBytes <= InlineZeroBytesMax && TryZero(offsetBytes, lengthBytes, mayWait: false, out var result)
+        var written = Try(DiskJob.Kind.Zero, offsetBytes, lengthBytes, default, out var result)
             ? new ValueTask<BlockResult>(result)
             : DiskJob.Start(this, DiskJob.Kind.Zero, offsetBytes, lengthBytes, default);
         return (options & WriteOptions.ForceUnitAccess) != 0 ? ThenFlush(written) : written;
@@ -94,18 +95,14 @@ internal sealed partial class Disk : BlockDevice
     /// <summary>Runs a request on a thread that may wait.</summary>
     public BlockResult RunWaiting(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
     {
-        BlockResult result;
-        switch (kind)
+        try
         {
-            case DiskJob.Kind.Read:
-                TryRead(offsetBytes, buffer, mayWait: true, out result);
-                return result;
-            case DiskJob.Kind.Write:
-                TryWrite(offsetBytes, buffer, mayWait: true, out result);
-                return result;
-            default:
-                TryZero(offsetBytes, lengthBytes, mayWait: true, out result);
-                return result;
+            Run(kind, offsetBytes, lengthBytes, buffer, mayWait: true, out var result);
+            return result;
+        }
+        finally
+        {
+            Leave();
         }
     }
 
@@ -129,16 +126,58 @@ internal sealed partial class Disk : BlockDevice
         return ValueTask.CompletedTask;
     }
 
-    /// <summary>Lets everything go. No request is under way any more.</summary>
+    /// <summary>Lets everything go, once the requests that are under way have ended.</summary>
     public void Close()
     {
         if (closed)
             return;
         closed = true;
+        var spin = default(SpinWait);
+        while (Volatile.Read(ref underWay) != 0)
+            spin.SpinOnce();
         volume.Dispose();
         baseImage?.Dispose();
         cipher?.Dispose();
     }
+
+    /// <summary>Runs a request as far as it goes without waiting; where it must wait, it stays under way for <see cref="RunWaiting"/>.</summary>
+    private bool Try(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out BlockResult result)
+    {
+        var ended = true;
+        try
+        {
+            ended = Run(kind, offsetBytes, lengthBytes, buffer, mayWait: false, out result);
+            return ended;
+        }
+        finally
+        {
+            if (ended)
+                Leave();
+        }
+    }
+
+    private bool Run(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, bool mayWait, out BlockResult result)
+    {
+        result = default;
+        return kind switch
+        {
+            DiskJob.Kind.Read => TryRead(offsetBytes, buffer, mayWait, out result),
+            DiskJob.Kind.Write => TryWrite(offsetBytes, buffer, mayWait, out result),
+            _ => (mayWait || lengthBytes <= InlineZeroBytesMax) && TryZero(offsetBytes, lengthBytes, mayWait, out result),
+        };
+    }
+
+    /// <summary>Counts a request in, or answers it at once. Counted before <see cref="closed"/> is looked at, so that closing waits for it.</summary>
+    private bool Enter(long offsetBytes, long lengthBytes, bool changes, out BlockResult refused)
+    {
+        Interlocked.Increment(ref underWay);
+        if (!(changes ? RefuseChange(offsetBytes, lengthBytes, out refused) : Refuse(offsetBytes, lengthBytes, out refused)))
+            return true;
+        Leave();
+        return false;
+    }
+
+    private void Leave() => Interlocked.Decrement(ref underWay);
 
     private (long End, AllocationState State) AllocationAt(long at, long end)
     {

@@ -47,7 +47,7 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         {
             result = disk!.RunWaiting(kind, offsetBytes, lengthBytes, buffer);
         }
-        catch (Engine.StoreException)
+        catch (Exception failure) when (failure is Engine.StoreException or ObjectDisposedException)
         {
             // A library or a file that is gone: the request fails, the device stays.
             result = BlockResult.Fail(kind == Kind.Read ? BlockOutcome.Unreadable : BlockOutcome.WriteFault, offsetBytes);

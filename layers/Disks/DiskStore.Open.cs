@@ -145,7 +145,10 @@ public sealed partial class DiskStore
             disk!.SetSize(sizeBytes);
             var result = disk.ZeroBehindEnd(sizeBytes, row.SizeBytes - sizeBytes);
             if (!result.IsSuccess)
+            {
+                disk.SetSize(row.SizeBytes);
                 throw new StoreException(StoreError.Io, $"disk '{row.Name}' could not be made smaller: {result.Outcome}");
+            }
         }
         finally
         {

@@ -8,6 +8,7 @@ internal enum CrashVerb : byte
 {
     WriteBlocks,
     WritePart,
+    WriteManyPages,
     Flush,
     Snapshot,
     Checkpoint,
@@ -27,7 +28,7 @@ internal readonly record struct CrashStep(CrashVerb Verb, int Place, int Amount)
 internal sealed record CrashHistory(IReadOnlyList<CrashStep> Steps)
 {
     public static Arbitrary<CrashHistory> Arbitrary { get; } = Arb.From(
-        from count in Gen.Choose(10, 120)
+        from count in Gen.Choose(10, 80)
         from steps in Gen.ArrayOf(Step(), count)
         select new CrashHistory(steps),
         Shrink);
@@ -42,8 +43,9 @@ internal sealed record CrashHistory(IReadOnlyList<CrashStep> Steps)
 
     private static Gen<CrashStep> Step() =>
         from verb in Gen.Frequency(
-            (50, Gen.Constant(CrashVerb.WriteBlocks)),
+            (40, Gen.Constant(CrashVerb.WriteBlocks)),
             (10, Gen.Constant(CrashVerb.WritePart)),
+            (8, Gen.Constant(CrashVerb.WriteManyPages)),
             (6, Gen.Constant(CrashVerb.Flush)),
             (3, Gen.Constant(CrashVerb.Snapshot)),
             (3, Gen.Constant(CrashVerb.Checkpoint)),

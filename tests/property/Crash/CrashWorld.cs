@@ -77,6 +77,11 @@ internal sealed class CrashWorld : IDisposable
                 var sector = step.Place % DiskSectors;
                 Write(sector, Math.Min(8 - (sector % 8), (step.Amount % 8) + 1));
                 break;
+            case CrashVerb.WriteManyPages:
+                // More than a segment, and more than the log buffers keep to themselves.
+                for (var i = 0; i < 10 + (step.Amount % 40); i++)
+                    Write((step.Place + i) % DiskPages * PageSectors, PageSectors);
+                break;
             case CrashVerb.Flush:
                 if (Waiting.For(device.FlushAsync()).IsSuccess)
                     flushed = clock;
