@@ -58,7 +58,8 @@ internal static class WriteSameCommand
         try
         {
             // The block is read once: whether it is zero is decided on the copy that is then written.
-            var isZero = !FillPattern(scratch, block, geometry.LogicalBlockBytes);
+            // An initiator that asks to unmap gets zeros (LBPRZ) whatever its block holds, as from LIO and tgt; initiators send zeros.
+            var isZero = !FillPattern(scratch, block, geometry.LogicalBlockBytes) || (unmaps && unit.Device.Geometry.DiscardGranularityBytes > 0);
             var options = TransferCommands.WriteOptionsOf(unit, isForced: false);
             if (isZero)
             {
