@@ -54,20 +54,17 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
             var proof = FindProof(end, sequence);
             if (proof is not null)
             {
+                // Where nothing lies at the end and the next segment does not begin with a batch, it is that one that is damaged.
+                var wanted = end;
+                if (!HoldsBatchAt(end) && FirstBatchBehind(end.Segment) is { Segment: > 0 } next && !HoldsValidBatchAt(next, out fault))
+                    wanted = next;
+
                 throw new StoreException(StoreError.Corrupt,
-                    $"{Describe(end)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
+                    $"{Describe(wanted)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
             }
 
             return TakeIntactTail(batches, start, durable, missing, end, sequence, fault);
         }
-    }
-
-    /// <summary>Reads a whole batch; the span stays valid until the next call.</summary>
-    public ReadOnlySpan<byte> ReadBatch(BatchPlace place)
-    {
-        var bytes = batchBytes.AsSpan(0, place.LengthBytes);
-        ReadOrThrow(place.Position, bytes);
-        return bytes;
     }
 
     /// <summary>The descriptors of a batch's header block, which was valid when the chain was followed.</summary>
@@ -99,6 +96,15 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         return null;
     }
 
+    /// <summary>The same for a batch in its file, which may end inside it: its new length need not have survived a crash.</summary>
+    private string? FindDamage(BatchPlace place)
+    {
+        var bytes = batchBytes.AsSpan(0, place.LengthBytes);
+        return segments.Find(place.Position.Segment) is { } segment && TryRead(segment, place.Position.OffsetBytes, bytes)
+            ? FindDamage(bytes)
+            : "the file ends inside it";
+    }
+
     public static bool PayloadMatches(Descriptor descriptor, ReadOnlySpan<byte> batch)
     {
         var payload = batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes);
@@ -122,7 +128,7 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         {
             if (batches[i].Sequence <= durable)
                 continue;
-            if (FindDamage(ReadBatch(batches[i])) is not { } damage)
+            if (FindDamage(batches[i]) is not { } damage)
                 continue;
             end = i == 0 ? start.PreviousEnd : batches[i - 1].Position with { OffsetBytes = batches[i - 1].Position.OffsetBytes + (uint)batches[i - 1].LengthBytes };
             sequence = batches[i].Sequence;
@@ -149,6 +155,13 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         missing.Add(before);
         behind = new LogStart(header.Sequence, header.PreviousEnd, 0, ContinueInSegment: false, 0);
         return true;
+    }
+
+    private bool HoldsValidBatchAt(LogPosition place, out string fault)
+    {
+        fault = "the file ends before it";
+        return segments.Find(place.Segment) is { } segment && TryRead(segment, place.OffsetBytes, headerBlock) &&
+            BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out _, out fault);
     }
 
     private bool HoldsBatchAt(LogPosition place) =>
