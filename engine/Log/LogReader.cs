@@ -55,9 +55,15 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
             if (proof is not null)
             {
                 // Where nothing lies at the end and the next segment does not begin with a batch, it is that one that is damaged.
+                // What does begin with one names the segment before it, which may be missing.
                 var wanted = end;
-                if (!HoldsBatchAt(end) && FirstBatchBehind(end.Segment) is { Segment: > 0 } next && !HoldsValidBatchAt(next, out fault))
-                    wanted = next;
+                if (!HoldsBatchAt(end) && FirstBatchBehind(end.Segment) is { Segment: > 0 } next)
+                {
+                    if (!TryReadBatchAt(next, out var behindGap, out var broken))
+                        (wanted, fault) = (next, broken);
+                    else if (behindGap.PreviousEnd.Segment > end.Segment)
+                        (wanted, fault) = (new LogPosition(behindGap.PreviousEnd.Segment, SegmentHeader.SizeBytes), "the file is missing or too short");
+                }
 
                 throw new StoreException(StoreError.Corrupt,
                     $"{Describe(wanted)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
@@ -157,11 +163,12 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         return true;
     }
 
-    private bool HoldsValidBatchAt(LogPosition place, out string fault)
+    private bool TryReadBatchAt(LogPosition place, out BatchHeader header, out string fault)
     {
+        header = default;
         fault = "the file ends before it";
         return segments.Find(place.Segment) is { } segment && TryRead(segment, place.OffsetBytes, headerBlock) &&
-            BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out _, out fault);
+            BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out header, out fault);
     }
 
     private bool HoldsBatchAt(LogPosition place) =>

@@ -146,21 +146,25 @@ internal sealed partial class SegmentLog
     {
         Segment? current;
         uint roomEnd;
+        bool useReserve;
         lock (gate)
         {
             current = active;
             roomEnd = activeRoomEnd;
+            useReserve = reserveWanted;
         }
 
-        var outcome = FileOutcome.Success;
+        // Room that was made from the reserve is for the catalog: data waits until as much is free again.
+        var isFull = directory.FreeBytes < options.ReservedBytes + RoomStepBytes;
+        var outcome = isFull && !useReserve ? FileOutcome.OutOfSpace : FileOutcome.Success;
         Segment? made = null;
-        if (current is not null && roomEnd < current.SegmentBytes)
+        if (outcome == FileOutcome.Success && current is not null && roomEnd < current.SegmentBytes)
         {
             var step = (uint)Math.Min(RoomStepBytes, current.SegmentBytes - roomEnd);
             outcome = Allocate(segments.FileOf(current), roomEnd, step);
             roomEnd += step;
         }
-        else if (spare is null)
+        else if (outcome == FileOutcome.Success && spare is null)
         {
             outcome = CreateSegment(out made);
         }
@@ -168,6 +172,8 @@ internal sealed partial class SegmentLog
         lock (gate)
         {
             roomWanted = false;
+            reserveWanted &= !useReserve;
+            onReserve = isFull && (onReserve || (useReserve && outcome == FileOutcome.Success));
             roomOutcome = outcome;
             if (outcome == FileOutcome.Success)
             {
@@ -246,8 +252,6 @@ internal sealed partial class SegmentLog
 
     private FileOutcome Allocate(StoreFile file, uint offset, uint length)
     {
-        if (directory.FreeBytes < options.ReservedBytes + length)
-            return FileOutcome.OutOfSpace;
         var outcome = file.Allocate(offset, length);
         if (outcome is FileOutcome.Failed)
             Fail($"reserving space in '{file.Path}' failed: {file.LastError}");

@@ -70,6 +70,8 @@ internal sealed partial class SegmentLog : IDisposable
     private long appendedBytes;
     private FileOutcome roomOutcome = FileOutcome.Success;
     private bool roomWanted;
+    private bool reserveWanted;
+    private bool onReserve;
     private bool stopping;
     private string? failure;
 
@@ -110,18 +112,17 @@ internal sealed partial class SegmentLog : IDisposable
     {
         lock (gate)
         {
+            var asked = false;
             while (true)
             {
                 if (failure is not null)
                     return FileOutcome.Failed;
-                if (RoomBytes() < guardBytes && spare is null)
+                if (onReserve || (RoomBytes() < guardBytes && spare is null))
                 {
-                    if (!roomWanted && roomOutcome != FileOutcome.Success)
-                    {
-                        RequestRoom();
+                    // An old answer counts for nothing: space may have come back since.
+                    if (asked && !roomWanted && roomOutcome != FileOutcome.Success)
                         return roomOutcome;
-                    }
-
+                    asked = true;
                     RequestRoom();
                 }
                 else if (sealedBatches.Count < SealedBatchesMax)
@@ -137,7 +138,8 @@ internal sealed partial class SegmentLog : IDisposable
     }
 
     /// <summary>
-    /// Takes room for one record. Data has called <see cref="WaitForRoom"/> before; catalog records may use the last of the room.
+    /// Takes room for one record. Data has called <see cref="WaitForRoom"/> before; catalog records (which take no extent id) may use the
+    /// last of the room, and then the space held in reserve, so that a full store can be emptied.
     /// </summary>
     public FileOutcome Reserve(int descriptorBytes, int payloadBytes, bool takeExtentId, out LogTicket ticket)
     {
@@ -146,7 +148,7 @@ internal sealed partial class SegmentLog : IDisposable
             var batch = open;
             if (batch is null || !batch.HasRoom(descriptorBytes, payloadBytes))
             {
-                var outcome = OpenBatch(payloadBytes);
+                var outcome = OpenBatch(payloadBytes, mayUseReserve: !takeExtentId);
                 if (outcome != FileOutcome.Success)
                 {
                     ticket = default;
@@ -265,7 +267,7 @@ internal sealed partial class SegmentLog : IDisposable
         Monitor.PulseAll(gate);
     }
 
-    private FileOutcome OpenBatch(int payloadBytes)
+    private FileOutcome OpenBatch(int payloadBytes, bool mayUseReserve)
     {
         if (open is not null)
             Seal();
@@ -297,8 +299,11 @@ internal sealed partial class SegmentLog : IDisposable
             }
             else if (!roomWanted && roomOutcome != FileOutcome.Success)
             {
+                if (!mayUseReserve)
+                    return roomOutcome;
+                mayUseReserve = false;
+                reserveWanted = true;
                 RequestRoom();
-                return roomOutcome;
             }
             else
             {
