@@ -68,6 +68,9 @@ public static class StoreFormat
     /// <summary>Features a reader must know to read anything right.</summary>
     public const ulong IncompatibleKnown = FeatureLz4 | FeatureEncryption;
 
+    /// <summary>Autoclear features that a writer of this build keeps true; all others are cleared before it writes anything.</summary>
+    public const ulong AutoclearKnown = 0;
+
     /// <summary>Incompatible bit 0: some extents are LZ4 blocks.</summary>
     public const ulong FeatureLz4 = 1;
 

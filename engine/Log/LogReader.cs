@@ -55,20 +55,23 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
             durable = Math.Max(durable, FindProof(end, sequence, out var proof));
             if (durable >= sequence)
             {
+                // Where nothing lies at the end and the next segment does not begin with a batch, it is that one that is damaged.
+                // What does begin with one names the segment before it, which may be missing.
+                var wanted = end;
+                if (!HoldsBatchAt(end) && FirstBatchBehind(end.Segment) is { Segment: > 0 } next)
+                {
+                    if (!TryReadBatchAt(next, out var behindGap, out var broken))
+                        (wanted, fault) = (next, broken);
+                    else if (behindGap.PreviousEnd.Segment > end.Segment)
+                        (wanted, fault) = (new LogPosition(behindGap.PreviousEnd.Segment, SegmentHeader.SizeBytes), "the file is missing or too short");
+                }
+
                 throw new StoreException(StoreError.Corrupt,
-                    $"{Describe(end)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
+                    $"{Describe(wanted)}: batch {sequence} is damaged ({fault}), and {proof} shows that it was durable; restore the file from a copy");
             }
 
             return TakeIntactTail(batches, start, durable, missing, end, sequence, fault);
         }
-    }
-
-    /// <summary>Reads a whole batch; the span stays valid until the next call.</summary>
-    public ReadOnlySpan<byte> ReadBatch(BatchPlace place)
-    {
-        var bytes = batchBytes.AsSpan(0, place.LengthBytes);
-        ReadOrThrow(place.Position, bytes);
-        return bytes;
     }
 
     /// <summary>The descriptors of a batch's header block, which was valid when the chain was followed.</summary>
@@ -100,6 +103,15 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         return null;
     }
 
+    /// <summary>The same for a batch in its file, which may end inside it: its new length need not have survived a crash.</summary>
+    private string? FindDamage(BatchPlace place)
+    {
+        var bytes = batchBytes.AsSpan(0, place.LengthBytes);
+        return segments.Find(place.Position.Segment) is { } segment && TryRead(segment, place.Position.OffsetBytes, bytes)
+            ? FindDamage(bytes)
+            : "the file ends inside it";
+    }
+
     public static bool PayloadMatches(Descriptor descriptor, ReadOnlySpan<byte> batch)
     {
         var payload = batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes);
@@ -123,7 +135,7 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         {
             if (batches[i].Sequence <= durable)
                 continue;
-            if (FindDamage(ReadBatch(batches[i])) is not { } damage)
+            if (FindDamage(batches[i]) is not { } damage)
                 continue;
             end = i == 0 ? start.PreviousEnd : batches[i - 1].Position with { OffsetBytes = batches[i - 1].Position.OffsetBytes + (uint)batches[i - 1].LengthBytes };
             sequence = batches[i].Sequence;
@@ -150,6 +162,14 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         missing.Add(before);
         behind = new LogStart(header.Sequence, header.PreviousEnd, 0, ContinueInSegment: false, 0);
         return true;
+    }
+
+    private bool TryReadBatchAt(LogPosition place, out BatchHeader header, out string fault)
+    {
+        header = default;
+        fault = "the file ends before it";
+        return segments.Find(place.Segment) is { } segment && TryRead(segment, place.OffsetBytes, headerBlock) &&
+            BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out header, out fault);
     }
 
     private bool HoldsBatchAt(LogPosition place) =>

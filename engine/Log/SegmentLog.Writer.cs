@@ -6,9 +6,6 @@ internal sealed partial class SegmentLog
     /// <summary>What was appended and not flushed goes to disk after this long without other work.</summary>
     private const int IdleWriteMilliseconds = 1000;
 
-    /// <summary>Step in which catalog records take from the reserved space.</summary>
-    private const uint ReserveStepBytes = 1 << 20;
-
     private readonly Thread writer;
     private readonly List<Segment> unflushed = [];
     private ulong writtenSequence;
@@ -157,63 +154,49 @@ internal sealed partial class SegmentLog
     {
         Segment? current;
         uint roomEnd;
-        bool fromReserve;
+        bool useReserve;
         lock (gate)
         {
             current = active;
             roomEnd = activeRoomEnd;
-            fromReserve = reserveWanted;
-            reserveWanted = false;
+            useReserve = reserveWanted;
         }
 
-        var outcome = FileOutcome.Success;
+        // Room that was made from the reserve is for the catalog: data waits until as much is free again.
+        var isFull = directory.FreeBytes < reserve() + RoomStepBytes;
+        var outcome = isFull && !useReserve ? FileOutcome.OutOfSpace : FileOutcome.Success;
         Segment? made = null;
-        if (current is not null && roomEnd < current.SegmentBytes)
+        if (outcome == FileOutcome.Success && current is not null && roomEnd < current.SegmentBytes)
         {
-            var step = (uint)Math.Min(fromReserve ? ReserveStepBytes : RoomStepBytes, current.SegmentBytes - roomEnd);
-            outcome = Allocate(segments.FileOf(current), roomEnd, step, fromReserve);
+            var step = (uint)Math.Min(RoomStepBytes, current.SegmentBytes - roomEnd);
+            outcome = Allocate(segments.FileOf(current), roomEnd, step);
             roomEnd += step;
         }
-        else if (spare is null)
+        else if (outcome == FileOutcome.Success && spare is null)
         {
-            outcome = CreateSegment(fromReserve, out made);
-        }
-        else if (!fromReserve && directory.FreeBytes < reserve())
-        {
-            outcome = FileOutcome.OutOfSpace; // What there is came from the reserve and stays there.
+            outcome = CreateSegment(out made);
         }
 
         lock (gate)
         {
             roomWanted = false;
+            reserveWanted &= !useReserve;
+            onReserve = isFull && (onReserve || (useReserve && outcome == FileOutcome.Success));
             roomOutcome = outcome;
             if (outcome == FileOutcome.Success)
-                TakeRoom(current, made, roomEnd, fromReserve);
+            {
+                if (made is not null)
+                    spare = made;
+                else if (active == current)
+                    activeRoomEnd = roomEnd;
+            }
 
             Monitor.PulseAll(gate);
         }
     }
 
-    /// <summary>Room that came from the reserve is for catalog records; it becomes anybody's once the space is there again.</summary>
-    private void TakeRoom(Segment? current, Segment? made, uint roomEnd, bool fromReserve)
-    {
-        if (made is not null)
-        {
-            spare = made;
-            spareIsReserved = fromReserve;
-        }
-        else if (active == current && current is not null)
-        {
-            reservedRoom = fromReserve ? reservedRoom + (roomEnd - activeRoomEnd) : 0;
-            activeRoomEnd = roomEnd;
-        }
-
-        if (!fromReserve)
-            spareIsReserved = false;
-    }
-
     /// <summary>Creates the next segment file: header and name are durable before it is offered.</summary>
-    private FileOutcome CreateSegment(bool fromReserve, out Segment? made)
+    private FileOutcome CreateSegment(out Segment? made)
     {
         made = null;
         var header = new SegmentHeader(storeId, nextSegment, (uint)options.SegmentBytes);
@@ -231,7 +214,7 @@ internal sealed partial class SegmentLog
             return FileOutcome.OutOfSpace;
         }
 
-        var outcome = Allocate(file, 0, Math.Min(RoomStepBytes, (uint)options.SegmentBytes), fromReserve);
+        var outcome = Allocate(file, 0, Math.Min(RoomStepBytes, (uint)options.SegmentBytes));
         if (outcome == FileOutcome.Success)
             outcome = file.Write(bytes, 0);
         if (outcome == FileOutcome.Success)
@@ -275,10 +258,8 @@ internal sealed partial class SegmentLog
 
     private uint RoomOf(Segment segment) => Math.Min(RoomStepBytes, segment.SegmentBytes);
 
-    private FileOutcome Allocate(StoreFile file, uint offset, uint length, bool fromReserve)
+    private FileOutcome Allocate(StoreFile file, uint offset, uint length)
     {
-        if (!fromReserve && directory.FreeBytes < reserve() + length)
-            return FileOutcome.OutOfSpace;
         var outcome = file.Allocate(offset, length);
         if (outcome is FileOutcome.Failed)
             Fail($"reserving space in '{file.Path}' failed: {file.LastError}");

@@ -61,8 +61,6 @@ internal sealed partial class SegmentLog : IDisposable
     private Segment? active;
     private Segment? spare;
     private uint activeRoomEnd;
-    private uint reservedRoom;
-    private bool spareIsReserved;
     private LogPosition end;
     private LogPosition nextPlace;
     private ulong nextSequence;
@@ -75,6 +73,7 @@ internal sealed partial class SegmentLog : IDisposable
     private FileOutcome roomOutcome = FileOutcome.Success;
     private bool roomWanted;
     private bool reserveWanted;
+    private bool onReserve;
     private bool stopping;
     private string? failure;
 
@@ -128,18 +127,17 @@ internal sealed partial class SegmentLog : IDisposable
     {
         lock (gate)
         {
+            var asked = false;
             while (true)
             {
                 if (failure is not null)
                     return FileOutcome.Failed;
-                if (RoomBytes() - reservedRoom < guardBytes && (spare is null || spareIsReserved))
+                if (onReserve || (RoomBytes() < guardBytes && spare is null))
                 {
-                    if (!roomWanted && roomOutcome != FileOutcome.Success)
-                    {
-                        RequestRoom();
+                    // An old answer counts for nothing: space may have come back since.
+                    if (asked && !roomWanted && roomOutcome != FileOutcome.Success)
                         return roomOutcome;
-                    }
-
+                    asked = true;
                     RequestRoom();
                 }
                 else if (sealedBatches.Count < SealedBatchesMax)
@@ -155,7 +153,8 @@ internal sealed partial class SegmentLog : IDisposable
     }
 
     /// <summary>
-    /// Takes room for one record. Data has called <see cref="WaitForRoom"/> before; catalog records may use the last of the room.
+    /// Takes room for one record. Data has called <see cref="WaitForRoom"/> before; catalog records (which take no extent id) may use the
+    /// last of the room, and then the space held in reserve, so that a full store can be emptied.
     /// </summary>
     public FileOutcome Reserve(int descriptorBytes, int payloadBytes, bool takeExtentId, out LogTicket ticket)
     {
@@ -297,7 +296,6 @@ internal sealed partial class SegmentLog : IDisposable
     {
         if (open is not null)
             Seal();
-        var asked = false;
         while (true)
         {
             if (failure is not null)
@@ -319,22 +317,21 @@ internal sealed partial class SegmentLog : IDisposable
                 // The rest of the old segment is too small for a batch; its file is cut to its end when the writer is through with it.
                 active = spare;
                 spare = null;
-                reservedRoom = spareIsReserved ? RoomOf(active) : 0;
                 activeRoomEnd = RoomOf(active);
                 nextPlace = new LogPosition(active.Number, SegmentHeader.SizeBytes);
                 RequestRoom();
                 continue;
             }
-            else if (!roomWanted && roomOutcome != FileOutcome.Success && (asked || !mayUseReserve))
+            else if (!roomWanted && roomOutcome != FileOutcome.Success)
             {
+                if (!mayUseReserve)
+                    return roomOutcome;
+                mayUseReserve = false;
+                reserveWanted = true;
                 RequestRoom();
-                return roomOutcome;
             }
             else
             {
-                // What deletes and checkpoints record may take from the space that guests' data never gets.
-                reserveWanted |= mayUseReserve;
-                asked |= !roomWanted;
                 RequestRoom();
             }
 

@@ -195,6 +195,8 @@ internal sealed class BlockMap : IDisposable
 
         var path = files.IndexPath(files.IndexToken) + ".ht.0";
         var (bytes, checksum) = ChecksumOf(path);
+        // An index without a record has not made its log's file yet; a missing one must mean that it was lost.
+        LinuxFile.OpenOrCreate(Path.Combine(folder, LogName + ".0")).Dispose();
         foreach (var file in Directory.EnumerateFiles(folder))
         {
             using var opened = LinuxFile.OpenReadWrite(file);

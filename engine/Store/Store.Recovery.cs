@@ -38,8 +38,8 @@ public sealed partial class Store
 
         if (catalog.FindFault() is { } broken)
             throw new StoreException(StoreError.Corrupt, $"the catalog of '{directory.Path}' is broken, {broken}");
-        if (superblock.State != StoreState.Open)
-            WriteSuperblock(superblock with { State = StoreState.Open, Autoclear = 0 });
+        if (superblock.State != StoreState.Open || (superblock.Autoclear & ~StoreFormat.AutoclearKnown) != 0)
+            WriteSuperblock(superblock with { State = StoreState.Open, Autoclear = superblock.Autoclear & StoreFormat.AutoclearKnown });
         if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
             last.EndBytes = start.PreviousEnd.OffsetBytes;
         long pages = 0;

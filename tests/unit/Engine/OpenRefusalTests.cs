@@ -210,6 +210,10 @@ public sealed class OpenRefusalTests
         for (var i = 0; i < 56; i++)
             await disk.FillAsync(i * 65536L, 65536, (byte)(i + 1));
         await disk.FlushedAsync();
+
+        // Batches behind the flush show that those before it had been durable.
+        await disk.FillAsync(56 * 65536L, 65536, 57);
+        await disk.FlushedAsync();
         if (crash)
         {
             store.Store.Crash();
@@ -240,7 +244,7 @@ public sealed class OpenRefusalTests
             await using var disk = store.OpenDisk("a", default);
             using var buffer = new NativeBuffer(65536);
             var errors = 0;
-            for (var i = 0; i < 56; i++)
+            for (var i = 0; i < 57; i++)
             {
                 var result = await disk.ReadAsync(i * 65536L, buffer.Buffer);
                 if (!result.IsSuccess)
