@@ -141,6 +141,8 @@ public sealed class CommandTests
         Assert.Equal(["pg@before"], await CompleteAsync("clone", ""));
         Assert.Equal(["pg", "pgbench"], await CompleteAsync("delete", ""));
         Assert.Equal(["--shrink"], await CompleteAsync("resize", "pg", "--sh"));
+        Assert.Equal(["lz4", "none"], await CompleteAsync("create", "x", "--compress", ""));
+        Assert.Equal(["--compress=lz4"], await CompleteAsync("create", "x", "--compress=l"));
         Assert.Equal(["bash", "fish", "zsh"], await CompleteAsync("completion", ""));
         Assert.Empty(await CompleteAsync("--store", "/nonexistent", "info", ""));
 

@@ -7,6 +7,9 @@ namespace CowScsi.Vdisk.Commands;
 /// <summary>The grammar of the command line: what all verbs share, and the list of them.</summary>
 internal sealed class CommandLine
 {
+    /// <summary>'@' begins no response file here, it stands in names; and there are no one-letter switches to bundle.</summary>
+    public static readonly ParserConfiguration Grammar = new() { ResponseFileTokenReplacer = null, EnablePosixBundling = false };
+
     private const string DefaultStore = "./vdisk.store";
     private const string StoreVariable = "VDISK_STORE";
 
@@ -67,8 +70,7 @@ internal sealed class CommandLine
     public bool IsJson(ParseResult arguments) => arguments.GetValue(json);
 
     public ParseResult Parse(IReadOnlyList<string> words) =>
-        // '@' begins the name of a snapshot here and there, never a response file; nothing here has one-letter switches to bundle.
-        Root.Parse(WithExplicitCipher(words), new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+        Root.Parse(WithExplicitCipher(words), Grammar);
 
     /// <summary>
     /// `--encrypt` takes a cipher or nothing. The parser would take whatever word comes next for the cipher, the disk's name as well; so

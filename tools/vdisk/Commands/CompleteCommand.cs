@@ -16,16 +16,29 @@ internal static class CompleteCommand
         return line.WithAction(command, invocation =>
         {
             var typed = invocation.Get(words);
-            var last = typed.Length == 0 ? "" : typed[^1];
-            foreach (var item in line.Parse(typed.Length == 0 ? [""] : typed).GetCompletions())
-            {
-                var text = item.InsertText ?? item.Label;
-                // The command itself is nothing to offer, nor are the spellings of other systems for --help.
-                if (text.StartsWith(last, StringComparison.Ordinal) && (last.Length > 0 || !text.StartsWith('-')))
-                    invocation.Print(text);
-            }
-
+            foreach (var candidate in Complete(line, typed.Length == 0 ? [""] : typed))
+                invocation.Print(candidate);
             return Task.FromResult(ExitCode.Done);
         });
+    }
+
+    private static IEnumerable<string> Complete(CommandLine line, string[] typed)
+    {
+        // The parser completes the value of "--option value" but not of "--option=value": it is asked about the former.
+        var separate = typed.SelectMany(SplitAtEquals).ToList();
+        var last = separate[^1];
+        var prefix = typed[^1][..^last.Length];
+        var text = string.Join(' ', separate.Select(static word => word.Contains(' ', StringComparison.Ordinal) ? $"\"{word}\"" : word));
+        return line.Root.Parse(text, CommandLine.Grammar).GetCompletions(text.Length)
+            .Select(static item => item.InsertText ?? item.Label)
+            // Options are offered where one is begun: a list of names is not to drown in them.
+            .Where(candidate => candidate.StartsWith(last, StringComparison.Ordinal) && (last.Length > 0 || !candidate.StartsWith('-')))
+            .Select(candidate => prefix + candidate);
+    }
+
+    private static string[] SplitAtEquals(string word)
+    {
+        var equals = word.StartsWith("--", StringComparison.Ordinal) ? word.IndexOf('=', StringComparison.Ordinal) : -1;
+        return equals < 0 ? [word] : [word[..equals], word[(equals + 1)..]];
     }
 }
