@@ -25,7 +25,8 @@ internal static unsafe partial class Libc
     /// <summary>preadv2: do not wait for data that is not in the page cache (linux/fs.h).</summary>
     internal const int RWF_NOWAIT = 8;
 
-    internal const int FALLOC_FL_KEEP_SIZE = 1;
+    /// <summary>sync_file_range: start writing dirty pages out, do not wait (linux/fs.h).</summary>
+    internal const uint SYNC_FILE_RANGE_WRITE = 2;
 
     internal const int POSIX_FADV_RANDOM = 1;
 
@@ -42,6 +43,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "preadv2", SetLastError = true)]
     internal static partial nint PReadV2(SafeHandle descriptor, void* vectors, int vectorCount, long offset, int flags);
+
+    [LibraryImport(Library, EntryPoint = "sync_file_range", SetLastError = true)]
+    internal static partial int SyncFileRange(SafeHandle descriptor, long offset, long length, uint flags);
 
     [LibraryImport(Library, EntryPoint = "fdatasync", SetLastError = true)]
     internal static partial int FDataSync(SafeHandle descriptor);

@@ -175,6 +175,9 @@ public sealed unsafe class LinuxFile : StoreFile
         return FileOutcome.Success;
     }
 
+    public override void StartWriteback(long offsetBytes, long lengthBytes) =>
+        _ = Libc.SyncFileRange(handle, offsetBytes, lengthBytes, Libc.SYNC_FILE_RANGE_WRITE);
+
     public override FileOutcome Allocate(long offsetBytes, long lengthBytes)
     {
         while (Libc.FAllocate(handle, 0, offsetBytes, lengthBytes) != 0)

@@ -31,6 +31,13 @@ public abstract class StoreFile : IDisposable
     /// <summary>fdatasync: contents and length are durable on success. A failure is final: the kernel may have dropped the pages.</summary>
     public abstract FileOutcome Flush();
 
+    /// <summary>
+    /// Asks the operating system to begin writing a range out, so that a later flush finds little to do. Promises nothing.
+    /// </summary>
+    public virtual void StartWriteback(long offsetBytes, long lengthBytes)
+    {
+    }
+
     /// <summary>Reserves file-system space for a range (the length grows to its end), so that writing it cannot run out of space.</summary>
     public abstract FileOutcome Allocate(long offsetBytes, long lengthBytes);
 

@@ -21,9 +21,6 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
 {
     public const int SizeBytes = 4096;
 
-    /// <summary>Far beyond any store (1 PiB of full segments); bounds what a forged file name makes a reader allocate.</summary>
-    public const uint NumberMax = 1 << 24;
-
     private const int CrcOffset = 12;
 
     private static ReadOnlySpan<byte> Magic => "CowSegmt"u8;
@@ -73,7 +70,7 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
     /// <summary>The number in a segment's file name; 0 where the name is not one.</summary>
     public static uint ParseFileName(string name) =>
         name.Length == 12 && name.EndsWith(".seg", StringComparison.Ordinal) &&
-        uint.TryParse(name.AsSpan(0, 8), System.Globalization.NumberStyles.AllowHexSpecifier, provider: null, out var number) && number <= NumberMax
+        uint.TryParse(name.AsSpan(0, 8), System.Globalization.NumberStyles.AllowHexSpecifier, provider: null, out var number)
             ? number
             : 0;
 

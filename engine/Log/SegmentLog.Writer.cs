@@ -9,6 +9,12 @@ internal sealed partial class SegmentLog
     private readonly Thread writer;
     private readonly List<Segment> unflushed = [];
     private ulong writtenSequence;
+    private uint writebackFrom;
+
+    /// <summary>
+    /// Dirty bytes after which the kernel is asked to begin writing: a flush, which a snapshot waits for, then has only this much left.
+    /// </summary>
+    private const uint WritebackBytes = 4 << 20;
 
     private enum Work : byte
     {
@@ -99,7 +105,17 @@ internal sealed partial class SegmentLog
         }
 
         if (unflushed.Count == 0 || unflushed[^1] != segment)
+        {
             unflushed.Add(segment);
+            writebackFrom = batch.Position.OffsetBytes;
+        }
+
+        if (batch.End.OffsetBytes - writebackFrom >= WritebackBytes)
+        {
+            file.StartWriteback(writebackFrom, batch.End.OffsetBytes - writebackFrom);
+            writebackFrom = batch.End.OffsetBytes;
+        }
+
         segment.EndBytes = batch.End.OffsetBytes;
         writtenSequence = batch.Sequence;
         lock (gate)

@@ -1,8 +1,9 @@
+using System.Collections.Concurrent;
+
 namespace CowScsi.Engine;
 
 /// <summary>
-/// All segments of a store by number. Look-ups take no lock; changes are made under <see cref="gate"/> and published by replacing the
-/// array.
+/// All segments of a store by number. Look-ups take no lock; opening and closing files is done under <see cref="gate"/>.
 /// </summary>
 internal sealed class SegmentTable(StoreDirectory directory) : IDisposable
 {
@@ -10,55 +11,30 @@ internal sealed class SegmentTable(StoreDirectory directory) : IDisposable
     private const int OpenFilesMax = 1024;
 
     private readonly Lock gate = new();
-    private Segment?[] segments = new Segment?[64];
+    private readonly ConcurrentDictionary<uint, Segment> segments = new();
     private int openFiles;
     private uint closeHand;
 
     public StoreDirectory Directory { get; } = directory;
 
-    public Segment? Find(uint number)
-    {
-        var current = Volatile.Read(ref segments);
-        return number < (uint)current.Length ? current[number] : null;
-    }
+    public Segment? Find(uint number) => segments.GetValueOrDefault(number);
 
-    public void Add(Segment segment)
-    {
-        lock (gate)
-        {
-            var current = segments;
-            if (segment.Number >= current.Length)
-            {
-                var larger = new Segment?[Math.Max(segment.Number + 1, (uint)current.Length * 2)];
-                current.CopyTo(larger, 0);
-                current = larger;
-            }
-
-            current[segment.Number] = segment;
-            Volatile.Write(ref segments, current);
-        }
-    }
+    public void Add(Segment segment) => segments[segment.Number] = segment;
 
     public void Remove(uint number)
     {
         lock (gate)
         {
-            if (segments[number]?.CloseFile() == true)
+            if (segments.TryRemove(number, out var segment) && segment.CloseFile())
                 openFiles--;
-            segments[number] = null;
         }
     }
 
     /// <summary>All segments in ascending order of number.</summary>
     public List<Segment> ToList()
     {
-        var all = new List<Segment>();
-        foreach (var segment in Volatile.Read(ref segments))
-        {
-            if (segment is not null)
-                all.Add(segment);
-        }
-
+        var all = new List<Segment>(segments.Values);
+        all.Sort(static (a, b) => a.Number.CompareTo(b.Number));
         return all;
     }
 
@@ -80,8 +56,8 @@ internal sealed class SegmentTable(StoreDirectory directory) : IDisposable
     {
         lock (gate)
         {
-            foreach (var segment in segments)
-                segment?.CloseFile();
+            foreach (var segment in segments.Values)
+                segment.CloseFile();
         }
     }
 
@@ -100,12 +76,12 @@ internal sealed class SegmentTable(StoreDirectory directory) : IDisposable
 
     private void CloseAnother(Segment keep)
     {
-        var sealedCount = (uint)segments.Length;
-        for (uint tried = 0; tried < sealedCount; tried++)
+        // Any other will do but those being written; the hand goes round so that none is closed twice in a row.
+        var all = ToList();
+        for (var tried = 0; tried < all.Count; tried++)
         {
-            closeHand = (closeHand + 1) % sealedCount;
-            var candidate = segments[closeHand];
-            if (candidate is null || candidate == keep || candidate.OpenFile is null || candidate.IsPinned)
+            var candidate = all[(int)(++closeHand % (uint)all.Count)];
+            if (candidate == keep || candidate.OpenFile is null || candidate.IsPinned)
                 continue;
             if (candidate.CloseFile())
                 openFiles--;

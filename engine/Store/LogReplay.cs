@@ -73,6 +73,7 @@ internal sealed class LogReplay : IDisposable
 
     private void ApplyBlocks(BatchPlace place, Descriptor descriptor)
     {
+        NextExtentId = Math.Max(NextExtentId, descriptor.ExtentId + 1);
         if (!catalog.Contains(descriptor.Layer))
             return; // Of a layer that was deleted since.
         var layer = store.Layers.GetOrAdd(descriptor.Layer);
@@ -99,7 +100,6 @@ internal sealed class LogReplay : IDisposable
         session.Write(layer.Id, page, in edit.Page);
         layer.Pages.Add(page);
         layer.Count(edit.StoredChange, edit.BlocksChange);
-        NextExtentId = Math.Max(NextExtentId, descriptor.ExtentId + 1);
     }
 
     private void ApplyCatalog(BatchPlace place, Descriptor descriptor)

@@ -68,6 +68,8 @@ public sealed partial class Store
     /// <summary>Stores a named value of whoever stands above; at most 32 KiB.</summary>
     public void PutSetting(string key, ReadOnlySpan<byte> value)
     {
+        if (key.Length is 0 or > NameLengthMax)
+            throw new StoreException(StoreError.Invalid, $"a setting's key has 1 to {NameLengthMax} characters");
         if (value.Length > CatalogChange.AttributesBytesMax)
             throw new StoreException(StoreError.Invalid, $"setting '{key}' has {value.Length} bytes, more than {CatalogChange.AttributesBytesMax}");
         var change = new CatalogChange();

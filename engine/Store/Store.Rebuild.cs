@@ -12,6 +12,8 @@ public sealed partial class Store
         var all = segments.ToList();
         if (all.Count == 0)
         {
+            if (superblock.CheckpointNumber != 0)
+                throw new StoreException(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentFolder)}' holds no segments although the store had some; restore them from a copy");
             map ??= NewMap();
             imageSegment = 1;
             return new LogStart(1, default, 1, ContinueInSegment: false, 1);
@@ -50,6 +52,7 @@ public sealed partial class Store
 
     private void RebuildCatalog(LogReader reader, LogChain chain)
     {
+        var isWhole = chain.Batches.Count == 0 || chain.Batches[0].Sequence == 1;
         var payload = new byte[BatchHeader.BatchBytesMax];
         Catalog? image = null;
         uint imageStart = 0;
@@ -85,8 +88,15 @@ public sealed partial class Store
                     catalog.CopyFrom(image!);
                     image = null;
                     imageSegment = imageStart;
+                    isWhole = true;
                 }
             }
+        }
+
+        if (!isWhole)
+        {
+            throw new StoreException(StoreError.Corrupt,
+                $"the log of '{directory.Path}' begins with batch {chain.Batches[0].Sequence} and holds no image of the catalog: its first segments are missing; restore them from a copy");
         }
 
         if (imageSegment == 0 && chain.Batches.Count > 0)

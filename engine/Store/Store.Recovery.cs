@@ -215,7 +215,7 @@ public sealed partial class Store
             replay.Apply(place);
         if (replay.ImageSegment != 0)
             imageSegment = replay.ImageSegment;
-        return CutTail(from, chain, Math.Max(from.NextExtentId, replay.NextExtentId));
+        return CutTail(from, chain, Math.Max(from.NextExtentId, Math.Max(replay.NextExtentId, catalog.NextExtentId)));
     }
 
     /// <summary>
