@@ -127,9 +127,29 @@ internal sealed class BlockMap : IDisposable
     public void BeginCheckpoint()
     {
         files.VersionShifted.Reset();
-        if (!store.TryInitiateFullCheckpoint(out _, CheckpointType.FoldOver))
-            throw new StoreException(StoreError.Io, "the index does not begin a checkpoint");
-        completion = Task.Run(async () => await store.CompleteCheckpointAsync());
+        var begun = false;
+        try
+        {
+            begun = store.TryInitiateFullCheckpoint(out _, CheckpointType.FoldOver);
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            throw Failed(failure);
+        }
+
+        if (!begun)
+            throw new StoreException(StoreError.Io, "the index does not begin a checkpoint; the last one may have failed: close the store and open it again");
+        completion = Task.Run(async () =>
+        {
+            try
+            {
+                await store.CompleteCheckpointAsync();
+            }
+            finally
+            {
+                files.VersionShifted.Set(); // One that fails before its cut must not be waited for; EndCheckpoint tells.
+            }
+        });
         files.VersionShifted.Wait();
     }
 
@@ -138,8 +158,19 @@ internal sealed class BlockMap : IDisposable
     /// <summary>Waits for the checkpoint's files. They are durable when it returns.</summary>
     public MapCheckpoint EndCheckpoint()
     {
-        completion!.GetAwaiter().GetResult();
-        completion = null;
+        try
+        {
+            completion!.GetAwaiter().GetResult();
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            throw Failed(failure);
+        }
+        finally
+        {
+            completion = null;
+        }
+
         var path = files.IndexPath(files.IndexToken) + ".ht.0";
         var (bytes, checksum) = ChecksumOf(path);
         // An index without a record has not made its log's file yet; a missing one must mean that it was lost.
@@ -176,6 +207,9 @@ internal sealed class BlockMap : IDisposable
         device.Dispose();
         files.Dispose();
     }
+
+    /// <summary>Whatever FASTER throws where its files cannot be written: the log is the truth, and the store goes on without the checkpoint.</summary>
+    private static StoreException Failed(Exception failure) => new(StoreError.Io, $"the index's checkpoint failed: {failure.Message}", failure);
 
     private static string VerifyIndexFile(string folder, MapCheckpoint checkpoint)
     {
