@@ -252,8 +252,6 @@ internal sealed class BlockMap : IDisposable
         files.Dispose();
     }
 
-    /// <summary>Whatever FASTER throws where its files cannot be written: the log is the truth, and the store goes on without the checkpoint.</summary>
-
     private static string VerifyIndexFile(string folder, MapCheckpoint checkpoint)
     {
         var path = Path.Combine(folder, $"index-{checkpoint.IndexToken:n}.ht.0");
