@@ -98,6 +98,8 @@ internal sealed partial class SegmentLog : IDisposable
             active = segments.Find(end.Segment)!;
             active.IsPinned = true;
             activeRoomEnd = end.OffsetBytes;
+            if (active is not null)
+                unflushed.Add(active); // Room is made ahead in it: even if no batch fits into it, it is cut when the log moves on.
         }
 
         writer = new Thread(WriterLoop) { IsBackground = true, Name = "log writer" };
