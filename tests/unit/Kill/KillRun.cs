@@ -18,7 +18,6 @@ internal sealed class KillRun : IDisposable
     private const int SnapshotsKept = 3;
     private const int ProblemsShown = 12;
     private const int KilledStatus = 137;
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
 
     private readonly TemporaryDirectory files = new();
     private readonly WriteHistory history = new(Blocks);
@@ -30,6 +29,7 @@ internal sealed class KillRun : IDisposable
     private byte[] calm = [];
     private SnapshotAttempt? attempt;
     private ServerProcess server = null!;
+    private bool stoppedCleanly;
     private bool keepsFiles;
 
     private KillRun(uint seed, bool isLayered, ITestOutputHelper output)
@@ -96,7 +96,7 @@ internal sealed class KillRun : IDisposable
         string[] stack = isLayered ? ["--compress", "lz4", "--encrypt", .. KeyOptions] : [];
         await DoAsync(["create", "pg", "--size", $"{Blocks * StampedBlock.Bytes / 1024}KiB", .. stack]);
         await DoAsync(["create", "calm", "--size", $"{CalmBlocks * StampedBlock.Bytes / 1024}KiB", .. stack]);
-        server = await StartAsync();
+        await StartAsync();
         using var initiator = server.Connect("calm");
         var plan = KillPlan.Draw(seed, 0) with { Depth = 4 };
         var ahead = new StampedStream(initiator, new WriteHistory(CalmBlocks), plan, seed);
@@ -110,6 +110,7 @@ internal sealed class KillRun : IDisposable
     private async Task RoundAsync(KillPlan plan)
     {
         attempt = null;
+        stoppedCleanly = false;
         using (var initiator = server.Connect("pg"))
         {
             var stream = new StampedStream(initiator, history, plan, seed);
@@ -133,7 +134,7 @@ internal sealed class KillRun : IDisposable
         else
             await TakeKillAsync();
         if (attempt is not null)
-            await attempt.Command.WaitAsync(Patience);
+            await attempt.Command.BoundedAsync("snapshot create");
         await RecoverAsync(plan.RecoveryEvents);
         await VerifyAsync(plan);
     }
@@ -149,11 +150,11 @@ internal sealed class KillRun : IDisposable
 
         if (plan.Moment == KillMoment.SnapshotMade)
         {
-            var deadline = DateTime.UtcNow + Patience;
+            var deadline = DateTime.UtcNow + Bounds.Patience;
             while (!attempt!.IsMade(history))
             {
                 stream.Step();
-                Assert.True(DateTime.UtcNow < deadline, $"no snapshot after {Patience.TotalSeconds} s");
+                Assert.True(DateTime.UtcNow < deadline, $"no snapshot after {Bounds.Patience.TotalSeconds} s");
             }
         }
 
@@ -175,7 +176,8 @@ internal sealed class KillRun : IDisposable
         using var killer = server.KillAtFileEvent(Store, fileEvent);
         var sentAt = history.Tick();
         server.Terminate();
-        if (await server.ExitAsync() == 0)
+        stoppedCleanly = await server.ExitAsync() == 0;
+        if (stoppedCleanly)
             history.Flushed(sentAt);
         else
             await TakeKillAsync();
@@ -202,7 +204,7 @@ internal sealed class KillRun : IDisposable
         }
 
         server.Dispose();
-        server = await StartAsync();
+        await StartAsync();
     }
 
     private async Task VerifyAsync(KillPlan plan)
@@ -222,13 +224,15 @@ internal sealed class KillRun : IDisposable
 
         if (!calm.AsSpan().SequenceEqual(SHA256.HashData(ReadDisk("calm", CalmBlocks))))
             problems.Add("the disk that nobody wrote to changed");
-        var check = await NewCli().RunAsync("check");
+        var check = await NewCli().RunAsync("check").BoundedAsync("check");
         if (check.Code != 0)
             problems.Add($"check ends with {check.Code}: {check.Error}{check.Out}");
         Assert.True(problems.Count == 0, $"{problems.Count} problems\n{string.Join('\n', problems.Take(ProblemsShown))}");
 
         var lost = history.Lost(state);
-        output.WriteLine($"{plan}: {history.Acknowledged} answered, {lost} of them gone, {attempt?.ToString() ?? "no snapshot"}; {check.Out.Split('\n')[0]}");
+        output.WriteLine(
+            $"{plan}: {history.Acknowledged} answered, {lost} of them gone, {attempt?.ToString() ?? "no snapshot"}" +
+            $"{(stoppedCleanly ? ", stopped before the kill" : "")}; {check.Out.Split('\n')[0]}");
         Lost += lost;
         history.Settle(state);
         while (oldest.Count > SnapshotsKept)
@@ -262,12 +266,11 @@ internal sealed class KillRun : IDisposable
         oldest.Enqueue(made.Name);
     }
 
-    private async Task<ServerProcess> StartAsync()
+    private async Task StartAsync()
     {
-        var started = ServerProcess.Start(Store, KeyOptions);
-        if (!await started.IsReadyAsync(2))
-            Assert.Fail($"the server does not start: status {await started.ExitAsync()}: {started.Complaints}");
-        return started;
+        server = ServerProcess.Start(Store, KeyOptions);
+        if (!await server.IsReadyAsync(2))
+            Assert.Fail($"the server does not start: status {await server.ExitAsync()}");
     }
 
     private byte[] ReadDisk(string disk, int blocks)
@@ -289,11 +292,11 @@ internal sealed class KillRun : IDisposable
     private async Task<byte[]> ExportAsync(string snapshot)
     {
         var cli = NewCli();
-        await cli.DoAsync("export", $"pg@{snapshot}", "-").WaitAsync(Patience);
+        await cli.DoAsync("export", $"pg@{snapshot}", "-").BoundedAsync("export");
         return cli.Output.ToArray();
     }
 
-    private Task<string> DoAsync(params string[] words) => NewCli().DoAsync(words).WaitAsync(Patience);
+    private Task<string> DoAsync(params string[] words) => NewCli().DoAsync(words).BoundedAsync(words[0]);
 
     private CliRun NewCli() => new CliRun().With("VDISK_STORE", Store);
 

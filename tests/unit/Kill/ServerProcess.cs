@@ -9,11 +9,11 @@ namespace CowScsi.Tests.Unit.Kill;
 /// <summary>`vdisk serve` as a process of its own, which dies by SIGKILL. All waits are bounded.</summary>
 internal sealed class ServerProcess : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
-
     private readonly Process process;
     private readonly List<string> complaints = [];
     private readonly Dictionary<string, (IPEndPoint Portal, string Target, byte Lun)> disks = new(StringComparer.Ordinal);
+
+    private bool isDisposed;
 
     private ServerProcess(Process process) => this.process = process;
 
@@ -56,7 +56,7 @@ internal sealed class ServerProcess : IDisposable
     {
         while (disks.Count < diskCount)
         {
-            var line = await process.StandardOutput.ReadLineAsync().WaitAsync(Patience);
+            var line = await process.StandardOutput.ReadLineAsync().BoundedAsync("the start of the server");
             if (line is null)
                 return false;
             var words = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
@@ -84,7 +84,7 @@ internal sealed class ServerProcess : IDisposable
     public void Terminate()
     {
         using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
-        Assert.True(kill.WaitForExit(Patience), "kill(1) does not end");
+        Assert.True(kill.WaitForExit(Bounds.Patience), "kill(1) does not end");
     }
 
     /// <summary>Kills it at the n-th time that something happens to a file of the store from now on.</summary>
@@ -113,12 +113,15 @@ internal sealed class ServerProcess : IDisposable
     /// <summary>Waits for its end; the status is 137 where it was killed.</summary>
     public async Task<int> ExitAsync()
     {
-        await process.WaitForExitAsync().WaitAsync(Patience);
+        await process.WaitForExitAsync().BoundedAsync("the end of the server");
         return process.ExitCode;
     }
 
     public void Dispose()
     {
+        if (isDisposed)
+            return;
+        isDisposed = true;
         if (!process.HasExited)
             process.Kill();
         process.Dispose();

@@ -1,6 +1,8 @@
+using System.Net.Sockets;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Tests.Unit.Iscsi;
 using Xunit;
+using Xunit.Sdk;
 
 namespace CowScsi.Tests.Unit.Kill;
 
@@ -63,7 +65,17 @@ internal sealed class StampedStream(TestInitiator initiator, WriteHistory histor
 
     private bool TakeAnswer()
     {
-        if (initiator.ReceiveOrEnd() is not { } pdu)
+        WirePdu? pdu;
+        try
+        {
+            pdu = initiator.ReceiveOrEnd();
+        }
+        catch (SocketException error) when (error.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
+        {
+            throw new XunitException($"no answer; {flushes.Count} flushes outstanding, and {string.Join(", ", writes.Values)}", error);
+        }
+
+        if (pdu is null)
             return false;
         Assert.Equal(Opcode.ScsiResponse, pdu.Opcode);
         initiator.ExpStatSN = pdu[24] + 1;
