@@ -70,6 +70,9 @@ internal sealed class TestInitiator : IDisposable
 
     public ushort Tsih { get; private set; }
 
+    /// <summary>Logical unit of the commands, peripheral device addressing.</summary>
+    public byte Lun { get; init; }
+
     private uint nextTag = 1;
 
     public void Dispose() => socket.Dispose();
@@ -131,6 +134,23 @@ internal sealed class TestInitiator : IDisposable
         }
 
         return pdu;
+    }
+
+    /// <summary>Receives; null where the target has ended the connection, be it in the middle of a PDU.</summary>
+    public WirePdu? ReceiveOrEnd()
+    {
+        try
+        {
+            return Receive();
+        }
+        catch (EndOfStreamException)
+        {
+            return null;
+        }
+        catch (SocketException error) when (error.SocketErrorCode is SocketError.ConnectionReset or SocketError.ConnectionAborted)
+        {
+            return null;
+        }
     }
 
     /// <summary>Receives, and checks that it is this kind of PDU.</summary>
@@ -220,6 +240,7 @@ internal sealed class TestInitiator : IDisposable
         var pdu = Pdu(Opcode.ScsiCommand, flags, tag ?? NewTag());
         if (isImmediate)
             pdu.Header[0] |= 0x40;
+        pdu.Header[9] = Lun;
         pdu[20] = expectedBytes;
         pdu[24] = isImmediate ? CmdSN : CmdSN++;
         pdu[28] = ExpStatSN;
@@ -313,7 +334,8 @@ internal sealed class TestInitiator : IDisposable
         for (var got = 0; got < buffer.Length;)
         {
             var read = socket.Receive(buffer, got, buffer.Length - got, SocketFlags.None);
-            Assert.True(read > 0, "the target closed the connection");
+            if (read == 0)
+                throw new EndOfStreamException("the target closed the connection");
             got += read;
         }
     }

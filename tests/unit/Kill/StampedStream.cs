@@ -1,0 +1,116 @@
+using System.Net.Sockets;
+using CowScsi.Iscsi.Pdu;
+using CowScsi.Tests.Unit.Iscsi;
+using Xunit;
+using Xunit.Sdk;
+
+namespace CowScsi.Tests.Unit.Kill;
+
+/// <summary>The one writer: random stamped writes over an iSCSI session, with a bounded number outstanding, entered in a history.</summary>
+internal sealed class StampedStream(TestInitiator initiator, WriteHistory history, KillPlan plan, uint seed)
+{
+    private const int SectorsPerBlock = StampedBlock.Bytes / 512;
+    private const int BlocksMax = 16;
+    private const int ForcedEvery = 60;
+    private const byte WriteFlags = 0xA0;
+    private const byte NoDataFlags = 0x80;
+
+    private readonly Dictionary<uint, IssuedWrite> writes = [];
+    private readonly Dictionary<uint, long> flushes = [];
+    private readonly Random random = plan.Random;
+
+    /// <summary>Answers taken, to writes and flushes.</summary>
+    public int Answers { get; private set; }
+
+    public bool IsFlushOutstanding => flushes.Count > 0;
+
+    /// <summary>Sends what the depth allows, and takes one answer.</summary>
+    public void Step()
+    {
+        Fill();
+        Assert.True(TakeAnswer(), "the server closed the connection before it was killed");
+    }
+
+    /// <summary>Sends what the depth allows.</summary>
+    public void Fill()
+    {
+        while (writes.Count < plan.Depth)
+        {
+            SendWrite();
+            if (plan.FlushEvery > 0 && flushes.Count == 0 && random.Next(plan.FlushEvery) == 0)
+                SendFlush();
+        }
+    }
+
+    public void SendFlush()
+    {
+        var sentAt = history.Tick();
+        // SYNCHRONIZE CACHE (10) of the whole disk, SBC-4 5.26.
+        flushes.Add(initiator.Command(NoDataFlags, 0, [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]), sentAt);
+    }
+
+    /// <summary>Takes the answers to all that is outstanding.</summary>
+    public void Finish()
+    {
+        while (writes.Count + flushes.Count > 0)
+            Assert.True(TakeAnswer(), "the server closed the connection before it was killed");
+    }
+
+    /// <summary>After the kill: answers that had left the server count as much as any.</summary>
+    public void TakeWhatCame()
+    {
+        while (TakeAnswer())
+            continue;
+    }
+
+    private bool TakeAnswer()
+    {
+        WirePdu? pdu;
+        try
+        {
+            pdu = initiator.ReceiveOrEnd();
+        }
+        catch (SocketException error) when (error.SocketErrorCode is SocketError.TimedOut or SocketError.WouldBlock)
+        {
+            throw new XunitException($"no answer; {flushes.Count} flushes outstanding, and {string.Join(", ", writes.Values)}", error);
+        }
+
+        if (pdu is null)
+            return false;
+        Assert.Equal(Opcode.ScsiResponse, pdu.Opcode);
+        initiator.ExpStatSN = pdu[24] + 1;
+        if (writes.Remove(pdu.Tag, out var write))
+        {
+            Assert.True(pdu.Header[3] == 0, $"{write} ended with status {pdu.Header[3]:X2}");
+            history.Acknowledge(write);
+        }
+        else
+        {
+            Assert.True(flushes.Remove(pdu.Tag, out var sentAt), $"an answer to command {pdu.Tag}, which is not outstanding");
+            Assert.True(pdu.Header[3] == 0, $"a flush ended with status {pdu.Header[3]:X2}");
+            history.Flushed(sentAt);
+        }
+
+        Answers++;
+        return true;
+    }
+
+    private void SendWrite()
+    {
+        int block, count;
+        do
+        {
+            count = random.Next(10) switch { < 5 => 1, < 8 => random.Next(2, 5), _ => random.Next(5, BlocksMax + 1) };
+            block = random.Next(history.Blocks - count + 1);
+        }
+        while (writes.Values.Any(other => block < other.Block + other.Count && other.Block < block + count));
+
+        var write = history.Issue(block, count, isForced: random.Next(ForcedEvery) == 0);
+        var data = new byte[count * StampedBlock.Bytes];
+        for (var i = 0; i < count; i++)
+            StampedBlock.Fill(data.AsSpan(i * StampedBlock.Bytes, StampedBlock.Bytes), seed, plan.Round, write.Sequence, block + i, random);
+        var cdb = TestInitiator.Write10(block * SectorsPerBlock, count * SectorsPerBlock);
+        cdb[1] = write.IsForced ? (byte)0x08 : (byte)0;
+        writes.Add(initiator.Command(WriteFlags, (uint)data.Length, cdb, data), write);
+    }
+}
