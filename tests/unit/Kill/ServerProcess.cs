@@ -36,6 +36,8 @@ internal sealed class ServerProcess : IDisposable
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        // Its diagnostic socket and pipes would stay in the temporary directory after each kill.
+        start.Environment["DOTNET_EnableDiagnostics"] = "0";
         string[] words = [Path.Combine(AppContext.BaseDirectory, "vdisk.dll"), "serve", "--store", store, "--portal", "127.0.0.1:0", .. options];
         foreach (var word in words)
             start.ArgumentList.Add(word);
