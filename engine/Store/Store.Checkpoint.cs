@@ -56,6 +56,9 @@ public sealed partial class Store
             if (!close && log!.Flush() != FileOutcome.Success)
                 throw new StoreException(StoreError.Io, $"the log failed: {log.Failure}");
 
+            // Batches of earlier segments may still have been in the buffers at the cut; now each file has its end.
+            for (var i = 0; i < state.Segments.Count - 1; i++)
+                state.Segments[i] = state.Segments[i] with { EndBytes = segments.Find(state.Segments[i].Number)?.EndBytes ?? state.Segments[i].EndBytes };
             var mapCheckpoint = map!.EndCheckpoint();
             var number = superblock.CheckpointNumber + 1;
             var bytes = new CheckpointFile

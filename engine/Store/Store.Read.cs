@@ -15,7 +15,7 @@ public sealed partial class Store
             // The end is raised after the file has the bytes and before the buffer is given up: one of the two holds them.
             if (place.OffsetBytes + (long)destination.Length > segment.EndBytes)
             {
-                if (log!.TryCopyBuffered(place, destination))
+                if (log?.TryCopyBuffered(place, destination) == true)
                     return VolumeOutcome.Success;
                 if (place.OffsetBytes + (long)destination.Length > segment.EndBytes)
                     continue;

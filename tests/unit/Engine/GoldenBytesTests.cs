@@ -136,11 +136,11 @@ public sealed class GoldenBytesTests
         change.PutSetting("k", "vv"u8);
         change.Remove(new LayerId(9));
         AssertBytes(
-            "050000000300000002000000050000000101080004000000030000000201380002000000040000000100000000020000" +
+            "0500000003000000020000000500000006010000000000000101080004000000030000000201380002000000040000000100000000020000" +
             "00000040000000000000b3a69ea1da08101112131415161718191a1b1c1d1e1f02000200706701020301250001000000" +
             "02000000030000000000000000000040000000000000b3a69ea1da08010000007304010700010002006b767601020400" +
             "09000000",
-            change.ToBytes(new Catalog { NextLayer = 5, NextDisk = 3, NextSnapshot = 2 }));
+            change.ToBytes(new Catalog { NextLayer = 5, NextDisk = 3, NextSnapshot = 2, NextExtentId = 0x106 }));
     }
 
     [Fact]
@@ -175,7 +175,9 @@ public sealed class GoldenBytesTests
                 4096,
                 0x55555555,
                 0x66666666,
-                "pages-1.log"),
+                "pages-1.log",
+                64,
+                0x77777777),
             Catalog = [[0xAB, 0xCD]],
             Segments = [new SegmentState(7, 64 << 20, 20480, 2)],
             Layers = [new LayerImage(Three, 8192, 2, [(0, words)])],
@@ -183,7 +185,8 @@ public sealed class GoldenBytesTests
         const string Golden =
             "436f77436b706e740100000000000000101112131415161718191a1b1c1d1e1f09000000000000002b00000000000000" +
             "07000000005000000301000000000000080000000700000000000000000000000000000000000000eeeeeeeeeeeeeeee" +
-            "eeeeeeeeeeeeeeee001000000000000055555555666666660100000001000000000b00000070616765732d312e6c6f67" +
+            "eeeeeeeeeeeeeeee001000000000000055555555666666664000000000000000777777770000000001000000010000" +
+            "00000b00000070616765732d312e6c6f67" +
             "0100000002000000abcd0100000007000000000000040050000000000000020000000000000001000000030000000100" +
             "000000200000000000000200000000000000000000006000000000000000";
         AssertBytes(Golden, bytes, zerosBehind: (Golden.Length / 2) + ((PageSet.ChunkWords - 1) * 8));
