@@ -8,6 +8,7 @@ internal sealed partial class SegmentLog
 
     private readonly Thread writer;
     private readonly List<Segment> unflushed = [];
+    private readonly WritebackThread writeback = new();
     private ulong writtenSequence;
     private uint writebackFrom;
 
@@ -112,7 +113,7 @@ internal sealed partial class SegmentLog
 
         if (batch.End.OffsetBytes - writebackFrom >= WritebackBytes)
         {
-            file.StartWriteback(writebackFrom, batch.End.OffsetBytes - writebackFrom);
+            writeback.Start(file, writebackFrom, batch.End.OffsetBytes - writebackFrom);
             writebackFrom = batch.End.OffsetBytes;
         }
 

@@ -270,6 +270,7 @@ internal sealed partial class SegmentLog : IDisposable
         }
 
         writer.Join();
+        writeback.Dispose();
         foreach (var batch in batches)
             batch?.Dispose();
     }
