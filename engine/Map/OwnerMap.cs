@@ -75,7 +75,7 @@ internal sealed class OwnerMap
                 chunk = chunks[index]!;
                 if (ReferenceEquals(chunk, Empty))
                 {
-                    chunk = new uint[ChunkPages];
+                    chunk = NewChunk();
                     Volatile.Write(ref chunks[index], chunk);
                 }
             }
@@ -101,6 +101,9 @@ internal sealed class OwnerMap
         return limit;
     }
 
+    /// <summary>Pinned, so that a collection neither copies nor moves what may be a GiB of chunks.</summary>
+    private static uint[] NewChunk() => GC.AllocateArray<uint>(ChunkPages, pinned: true);
+
     private void Build(uint index)
     {
         lock (building)
@@ -113,7 +116,7 @@ internal sealed class OwnerMap
             {
                 if (layer.Pages.ChunkOrNull(index) is not { } words)
                     continue;
-                owners ??= new uint[ChunkPages];
+                owners ??= NewChunk();
                 for (var i = 0; i < PageSet.ChunkWords; i++)
                 {
                     for (var word = Volatile.Read(ref words[i]); word != 0; word &= word - 1)
