@@ -131,13 +131,20 @@ internal sealed class LogReplay : IDisposable
 }
 
 /// <summary>The index contradicts what is known of it: it is thrown away and rebuilt.</summary>
-internal sealed class MapDamagedException(string message) : Exception(message)
+internal sealed class MapDamagedException : Exception
 {
     public MapDamagedException()
         : this("the index is damaged")
     {
     }
 
+    public MapDamagedException(string message)
+        : base(message)
+    {
+    }
+
     public MapDamagedException(string message, Exception innerException)
-        : this(message) => _ = innerException;
+        : base(message, innerException)
+    {
+    }
 }
