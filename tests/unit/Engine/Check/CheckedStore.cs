@@ -27,7 +27,7 @@ internal sealed class CheckedStore : IDisposable
             store.Clone("a", "s", "b");
             for (var i = 0; i < 40; i += 3)
                 await disk.FillAsync((i * (long)PageBytes) + 8192, 4096, 0xA0);
-            Assert.Equal(BlockResult.Success, await disk.ZeroAsync(20 * PageBytes, 4 * PageBytes, unmap: true));
+            Assert.Equal(BlockResult.Success, await disk.DiscardAsync(20 * PageBytes, 4 * PageBytes));
             await disk.FlushedAsync();
         }
 

@@ -68,6 +68,22 @@ internal static class StoreEdit
         Assert.Fail("the batch holds no catalog record");
     });
 
+    /// <summary>Where the last batch ends.</summary>
+    public static (uint Segment, long Offset) EndOfLog(StoreFolder folder)
+    {
+        var tag = Crc32C.Compute(Newest(folder).StoreId.ToByteArray(bigEndian: true));
+        var end = (Segment: 0U, Offset: 0L);
+        for (var segment = 1U; File.Exists(folder.Segment(segment)); segment++)
+        {
+            var bytes = File.ReadAllBytes(folder.Segment(segment));
+            var at = (long)SegmentHeader.SizeBytes;
+            while (at + 4096 <= bytes.Length && BatchHeader.TryRead(bytes.AsSpan((int)at, 4096), tag, new LogPosition(segment, (uint)at), (uint)folder.Options.SegmentBytes, out var header, out _))
+                end = (segment, at += header.LengthBytes);
+        }
+
+        return end;
+    }
+
     public static (long Offset, int Length) PlaceOf(StoreFolder folder, uint segment, int number)
     {
         var tag = Crc32C.Compute(Newest(folder).StoreId.ToByteArray(bigEndian: true));
