@@ -160,22 +160,14 @@ public sealed partial class Store
 
         using var file = directory.Open(name, writable: false);
         var length = file.LengthBytes;
-        if (length != (long)superblock.CheckpointBytes || length > int.MaxValue)
-        {
-            fault = $"P1: '{file.Path}' has {length} bytes instead of {superblock.CheckpointBytes}";
+        fault = CheckpointFile.FindLengthFault(file.Path, length, superblock) ?? "";
+        if (fault.Length > 0)
             return null;
-        }
-
         var bytes = new byte[length];
-        if (file.Read(bytes, 0) != FileOutcome.Success || Crc32C.Compute(bytes) != superblock.CheckpointChecksum)
-        {
-            fault = $"P1: '{file.Path}' does not match its checksum";
-            return null;
-        }
-
-        if (!CheckpointFile.TryRead(bytes, Id, out var checkpoint, out fault))
-            return null;
-        return checkpoint;
+        fault = file.Read(bytes, 0) != FileOutcome.Success
+            ? $"'{file.Path}' cannot be read: {file.LastError}"
+            : CheckpointFile.FindChecksumFault(file.Path, bytes, superblock) ?? "";
+        return fault.Length == 0 && CheckpointFile.TryRead(bytes, Id, out var checkpoint, out fault) ? checkpoint : null;
     }
 
     private void Adopt(CheckpointFile checkpoint)
