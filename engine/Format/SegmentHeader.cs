@@ -78,9 +78,9 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
     public static bool TryReadId(ReadOnlySpan<byte> header, out Guid storeId)
     {
         storeId = default;
-        if (header.Length < SizeBytes || !header.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(header[CrcOffset..]) != ComputeCrc(header[..SizeBytes]))
+        if (header.Length < SizeBytes || !header.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(header[CrcAt..]) != ComputeCrc(header[..SizeBytes]))
             return false;
-        storeId = new Guid(header.Slice(16, 16), bigEndian: true);
+        storeId = new Guid(header.Slice(StoreIdAt, 16), bigEndian: true);
         return true;
     }
 
