@@ -155,6 +155,12 @@ internal sealed class LogCheck
             return;
         }
 
+        if (header.Sequence > sequence + 1 && header.PreviousEnd.Segment > end.Segment)
+        {
+            Suspected(header.PreviousEnd with { OffsetBytes = SegmentHeader.SizeBytes }, $"B5: batches {sequence + 1} to {header.Sequence - 1}, or the last of them, are missing in it", sequence + 1);
+            return;
+        }
+
         var fault = header.Sequence != sequence + 1 ? $"B5: sequence is {header.Sequence}, the batch before it has {sequence}" : $"B7: it follows {header.PreviousEnd}, the batch before it ends at {end}";
         IsBroken = true;
         findings.Error(name, header.Position.OffsetBytes, "batch", fault, FindingList.RestoreFile);

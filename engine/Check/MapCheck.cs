@@ -237,6 +237,7 @@ internal sealed class MapCheck
         var guests = new List<GuestRange>();
         Views.AddGuests(layer, page, blocks, guests, FindingList.GuestsMax);
         var fault = $"E1: {BitOperations.PopCount(blocks)} blocks of {layer} page {page.Value} cannot be read or do not match the map's checksum";
-        findings.Add(FindingList.Of(SegmentHeader.FileName(entry.Segment), entry.OffsetBytes, "extent", fault, FindingList.ReadsAsError) with { Guests = guests });
+        var finding = FindingList.Of(SegmentHeader.FileName(entry.Segment), entry.OffsetBytes, "extent", fault, FindingList.ReadsAsError);
+        findings.Add(finding with { Guests = guests, IsLeak = guests.Count == 0, Next = guests.Count == 0 ? "no disk and no snapshot shows it" : finding.Next });
     }
 }

@@ -53,10 +53,10 @@ public sealed class FileFindingTests
     }
 
     [Fact]
-    public void NewStore_HasNoFindings()
+    public async Task NewStore_HasNoFindings()
     {
         using var store = new CheckedStore();
-        store.Folder.Create().DisposeAsync().AsTask().Wait();
+        await store.Folder.Create().DisposeAsync();
         store.FindsNothing();
     }
 
