@@ -154,6 +154,8 @@ class _BaseImage:
             return
         if attributes.base_format == 2 and path is None:
             raise CannotRun(f"{disk.name}: its base image {attributes.path} is qcow2; give the same as raw with --base")
+        if attributes.base_format == 1 and os.path.exists(attributes.path):
+            path = attributes.path
         path = path or attributes.path
         try:
             self.file = open(path, "rb")  # closed by close
