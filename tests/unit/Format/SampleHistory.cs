@@ -11,6 +11,10 @@ internal sealed class SampleHistory(SampleStore store, int seed, BaseImageRefere
     private const int WriteBytesMax = 150_000;
     private const long SizeBytesMax = 2 << 20;
 
+    /// <summary>A disk of a segment's size, overwritten: each time a segment is left that nothing points into.</summary>
+    private const int ChurnBytes = 1 << 20;
+    private const int ChurnTimes = 4;
+
     private readonly Random random = new(seed);
     private int names;
 
@@ -20,8 +24,22 @@ internal sealed class SampleHistory(SampleStore store, int seed, BaseImageRefere
         store.Create("lz4", RandomSize(), Compression.Lz4, over: raw);
         store.Create("xts", RandomSize(), encryption: Encryption.XtsAes256, over: qcow2);
         store.Create("both", RandomSize(), Compression.Lz4, Encryption.XtsAes256, logicalBlockBytes: 4096, over: random.Next(2) == 0 ? raw : null);
+        store.Create("churn", ChurnBytes);
         for (var step = 0; step < steps; step++)
+        {
+            if (step == steps / 2)
+                Churn();
             Step();
+        }
+    }
+
+    private void Churn()
+    {
+        for (var time = 0; time < ChurnTimes; time++)
+        {
+            store.Write("churn", 0, ChurnBytes);
+            store.Disks.Store.Checkpoint();
+        }
     }
 
     /// <summary>Never smaller than the base images.</summary>
@@ -29,7 +47,7 @@ internal sealed class SampleHistory(SampleStore store, int seed, BaseImageRefere
 
     private void Step()
     {
-        var disks = store.Disks.ListDisks();
+        var disks = store.Disks.ListDisks().Where(static disk => disk.Name != "churn").ToList();
         var disk = disks[random.Next(disks.Count)];
         var offset = random.NextInt64(disk.SizeBytes / disk.LogicalBlockBytes) * disk.LogicalBlockBytes;
         var length = Math.Min(random.Next(1, WriteBytesMax / disk.LogicalBlockBytes) * disk.LogicalBlockBytes, disk.SizeBytes - offset);
