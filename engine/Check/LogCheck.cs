@@ -200,16 +200,8 @@ internal sealed class LogCheck
 
     private void CheckExtent(BatchHeader header, Descriptor descriptor, ReadOnlySpan<byte> batch)
     {
-        if (LogReader.PayloadMatches(descriptor, batch))
+        if (DerivedFaults.OfExtent(descriptor, batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes), out var blocks) is not { } fault)
             return;
-        ushort blocks = 0;
-        var payload = batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes);
-        for (var i = 0; i < descriptor.BlockCount; i++)
-        {
-            if (descriptor.IsCompressed || Crc32C.Compute(payload.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes)) != descriptor.Checksum(i))
-                blocks |= (ushort)(1 << i);
-        }
-
         var first = descriptor.IsCompressed ? 0 : System.Numerics.BitOperations.TrailingZeroCount(blocks) * StoreFormat.BlockBytes;
         damaged.Add(new DamagedExtent
         {
@@ -217,7 +209,7 @@ internal sealed class LogCheck
             Sequence = header.Sequence,
             ExtentId = descriptor.ExtentId,
             OffsetBytes = header.Position.OffsetBytes + descriptor.PayloadOffset + first,
-            What = $"E1: {System.Numerics.BitOperations.PopCount(blocks)} of {descriptor.BlockCount} blocks of extent {descriptor.ExtentId} ({descriptor.Layer}, page {descriptor.Page.Value}) do not match their checksum",
+            What = fault,
             Blocks = blocks,
         });
     }
