@@ -85,6 +85,10 @@ public sealed class PredicateTests
         ["M4"] = static () => Entry(static entry => entry with { Flags = (byte)(entry.Flags | 0x80) }),
         ["M5"] = static () => Entry(static entry => entry with { ExtentId = entry.ExtentId - 1 }),
         ["M6"] = static () => Entry(static _ => default),
+        ["Q1"] = static () => Scrub(static bytes => bytes[0] = 2),
+        ["Q2"] = static () => Scrub(static bytes => bytes[20]++),
+        ["Q3"] = static () => Scrub(static bytes => bytes[1] = 4),
+        ["Q4"] = static () => Scrub(static bytes => bytes[96 + 8] = 1),
         ["U1"] = static () => DerivedFaults.OfSegment(1, 2, 3),
         ["U2"] = static () => DerivedFaults.OfStoredBytes(new LayerId(1), 4096, 8192),
         ["U3"] = static () => DerivedFaults.OfWrittenBlocks(new LayerId(1), 1, 2),
@@ -134,6 +138,7 @@ public sealed class PredicateTests
         Assert.Null(Checkpoint(static _ => { }));
         Assert.Null(Entry(static entry => entry));
         Assert.Null(ExtentFault(0));
+        Assert.Null(Scrub(static _ => { }));
         Assert.Null(CatalogFault(new Catalog(), null));
         Assert.Null(DerivedFaults.OfIndex(null));
         Assert.Null(DerivedFaults.OfPage(MapOutcome.Found));
@@ -254,6 +259,17 @@ public sealed class PredicateTests
         var wanted = MapEntry.Data(7, new LogPosition(1, 8192), 0xC0C0, StoreFormat.BlockBytes, 0, 1, ExtentEncoding.Raw);
         var found = change(wanted);
         return DerivedFaults.OfEntry(in found, in wanted, new LayerId(1));
+    }
+
+    private static string? Scrub(Action<byte[]> change)
+    {
+        var bytes = new ScrubState
+        {
+            Progress = ScrubProgress.Finished, Cursor = default, End = default, RateBytes = 1, StartedTicks = 1, ChangedTicks = 1, TotalBytes = 1,
+            Ranges = [new ScrubRange(1, 4096, 4096, ScrubRange.Extent)], Places = [new ScrubPlace(new LayerId(1), new PageNumber(1), 0, 1)],
+        }.ToBytes();
+        change(bytes);
+        return ScrubState.TryRead(bytes, out _, out var fault) ? null : fault;
     }
 
     private static string? ExtentFault(byte flipped)

@@ -128,7 +128,7 @@ internal static class CheckCommand
     {
         var predicate = finding.Predicate is null ? "" : finding.Predicate + ": ";
         var guests = string.Concat(finding.Guests.Select(static guest =>
-            $"\n  {guest.Disk}{(guest.Snapshot is null ? "" : "@" + guest.Snapshot)} LBA {guest.Lba} to {guest.Lba + guest.LbaCount - 1}"));
+            $"\n  {guest.Describe()}"));
         return $"{(finding.Leak ? "leak" : "ERROR")}: {finding.Where}: {finding.Structure}: {predicate}{finding.What}; {finding.Next}{guests}";
     }
 }
