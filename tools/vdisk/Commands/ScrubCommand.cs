@@ -16,11 +16,6 @@ internal static class ScrubCommand
     public static Command Build(CommandLine line)
     {
         var rate = DiskArguments.SizeOption("--rate", $"Bytes a second at most [default: {ByteSize.Format(Store.ScrubRateBytesDefault)}]");
-        rate.Validators.Add(static result =>
-        {
-            if (!result.Errors.Any() && result.GetValueOrDefault<long?>() is < Store.ScrubRateBytesMin or > Store.ScrubRateBytesMax)
-                result.AddError("--rate is 1 MiB to 64 GiB");
-        });
         var anew = new Option<bool>("--anew") { Description = "Begin at the beginning, also where an earlier scrub was stopped half-way" };
         var wait = new Option<bool>("--wait") { Description = "On a served store: wait until it is over, and show how far it is" };
         var command = new Command("scrub", "Read and verify everything that is stored, at a bounded rate; exit code 1 where damage is found") { rate, anew, wait };
