@@ -15,6 +15,7 @@ public sealed partial class Store
         var clean = superblock.State == StoreState.Clean;
         var checkpoint = LoadCheckpoint(out var fault);
         var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        var known = checkpoint?.Segments ?? [];
         if (checkpoint is not null)
         {
             map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint.Map, options.MapMemoryBytes, out fault);
@@ -33,7 +34,7 @@ public sealed partial class Store
             if (superblock.CheckpointNumber != 0)
                 options.Notice?.Invoke($"rebuilding the map from the log: {fault}");
             clean = false;
-            start = Rebuild(durable);
+            start = Rebuild(durable, known);
         }
 
         if (catalog.FindFault() is { } broken)
