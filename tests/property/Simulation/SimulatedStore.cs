@@ -142,7 +142,13 @@ internal sealed class SimulatedStore : IDisposable
     {
         foreach (var disk in devices.Keys.ToArray())
             CloseDevice(disk);
-        return Prove(Change([], () => Waiting.Close(Store)));
+        // A log that has failed is let go as it is; its failure was told when it came.
+        return Prove(Change([], () =>
+        {
+            Waiting.Close(Store);
+            if (Store.Store.Log.Failure is { } failure)
+                throw new StoreException(StoreError.Io, failure);
+        }));
     }
 
     /// <summary>

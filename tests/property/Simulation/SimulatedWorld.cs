@@ -31,10 +31,12 @@ internal sealed partial class SimulatedWorld : IDisposable
     public void Do(HistoryStep what)
     {
         step++;
-        if (store.Oracle.Present.Disks.Count == 0)
-            Create(what);
-        if (store.Oracle.Present.Disks.Count == 0)
-            return; // There is no space for one.
+        if (store.Oracle.Present.Disks.Count == 0 && !Create(what))
+        {
+            AfterFailure();
+            return;
+        }
+
         var disk = store.Oracle.Present.Disks.Values.ElementAt(what.Disk % store.Oracle.Present.Disks.Count);
         var wasGood = Attempt(what, disk);
         store.TakeAnswers();
