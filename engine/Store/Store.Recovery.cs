@@ -17,7 +17,7 @@ public sealed partial class Store
         var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
         if (checkpoint is not null)
         {
-            map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint.Map, options.MapMemoryBytes, out fault);
+            map = BlockMap.TryRecover(directory, options, checkpoint.Map, out fault);
             if (map is null)
                 checkpoint = null;
         }
@@ -45,7 +45,7 @@ public sealed partial class Store
         long pages = 0;
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
-        map!.GrowFor(pages, options.MapMemoryBytes);
+        map!.GrowFor(pages);
         log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
         RemoveOldCheckpoints();
