@@ -18,7 +18,7 @@ public sealed partial class Store
         var known = checkpoint?.Segments ?? [];
         if (checkpoint is not null)
         {
-            map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint.Map, options.MapMemoryBytes, out fault);
+            map = BlockMap.TryRecover(directory, options, checkpoint.Map, out fault);
             if (map is null)
                 checkpoint = null;
         }
@@ -46,7 +46,7 @@ public sealed partial class Store
         long pages = 0;
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
-        map!.GrowFor(pages, options.MapMemoryBytes);
+        map!.GrowFor(pages);
         log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
         RemoveOldCheckpoints();

@@ -10,12 +10,11 @@ public sealed partial class Store : IDisposable
 {
     private const string SuperblockName = "superblock";
     private const string LockName = "lock";
-    private const string MapFolder = "map";
     private const string SegmentFolder = "segments";
 
     private readonly StoreDirectory directory;
     private readonly StoreOptions options;
-    private readonly StoreFile lockFile;
+    private readonly IDisposable lockFile;
     private readonly StoreFile superblockFile;
     private readonly SegmentTable segments;
     private readonly Lock checkpointing = new();
@@ -29,7 +28,7 @@ public sealed partial class Store : IDisposable
     private uint imageSegment;
     private bool disposed;
 
-    private Store(StoreDirectory directory, StoreOptions options, StoreFile lockFile, StoreFile superblockFile, Superblock superblock)
+    private Store(StoreDirectory directory, StoreOptions options, IDisposable lockFile, StoreFile superblockFile, Superblock superblock)
     {
         this.directory = directory;
         this.options = options with { SegmentBytes = (int)superblock.SegmentBytes };
@@ -108,7 +107,7 @@ public sealed partial class Store : IDisposable
         try
         {
             directory.CreateFolder(SegmentFolder);
-            directory.CreateFolder(MapFolder);
+            directory.CreateFolder(BlockMap.Folder);
             var fresh = new Superblock
             {
                 Sequence = 1,
@@ -222,26 +221,11 @@ public sealed partial class Store : IDisposable
         lockFile.Dispose();
     }
 
-    private static StoreFile TakeLock(StoreDirectory directory)
+    private static IDisposable TakeLock(StoreDirectory directory)
     {
-        StoreFile file;
-        if (directory is not LinuxDirectory)
-            return directory.Exists(LockName) ? directory.Open(LockName, writable: true) : directory.Create(LockName);
-        var real = LinuxFile.OpenOrCreate(System.IO.Path.Combine(directory.Path, LockName));
-        file = real;
-        if (!real.TryLockExclusive())
-        {
-            var holder = new byte[256];
-            var length = (int)Math.Min(real.LengthBytes, holder.Length);
-            var text = real.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
-            real.Dispose();
-            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {text}");
-        }
-
-        var name = System.Text.Encoding.UTF8.GetBytes($"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n");
-        real.SetLength(0);
-        real.Write(name, 0);
-        return file;
+        var text = $"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n";
+        return directory.TryLock(LockName, text, out var holder) ??
+            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {holder}");
     }
 
     private static Superblock ReadSuperblock(StoreFile file)
@@ -296,6 +280,6 @@ public sealed partial class Store : IDisposable
     private BlockMap NewMap()
     {
         var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
-        return new BlockMap(System.IO.Path.Combine(directory.Path, MapFolder), tag, $"pages-{tag:x8}.log", options.MapMemoryBytes);
+        return new BlockMap(directory, options, tag, $"pages-{tag:x8}.log");
     }
 }
