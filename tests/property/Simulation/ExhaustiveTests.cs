@@ -9,16 +9,10 @@ namespace CowScsi.Tests.Property;
 public sealed class ExhaustiveTests(ITestOutputHelper output)
 {
     [Fact]
-    public void AfterEachLossOfPower_SequencesOfTwoFromAClosedStore_ShowALegalState() => Explore(ExhaustiveStart.Closed(Options), lengthMax: 1);
+    public void AfterEachLossOfPower_SequencesOfTwoFromAClosedStore_ShowALegalState() => Explore(ExhaustiveStart.Closed(SimulatedOptions.Small), lengthMax: 1);
 
     [Fact]
-    public void AfterEachLossOfPower_SequencesOfTwoFromAFreshStore_ShowALegalState() => Explore(ExhaustiveStart.Fresh(Options), lengthMax: 1);
-
-    private static StoreOptions Options => new()
-    {
-        MapMemoryBytes = 16 << 20,
-        SegmentBytes = 1 << 20,
-    };
+    public void AfterEachLossOfPower_SequencesOfTwoFromAFreshStore_ShowALegalState() => Explore(ExhaustiveStart.Fresh(SimulatedOptions.Small), lengthMax: 1);
 
     private void Explore(ExhaustiveStart start, int lengthMax)
     {
@@ -27,7 +21,7 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
         Parallel.ForEach(
             Sequences(lengthMax),
             new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
-            () => new ExhaustiveRun(Options, recoveryCrashesOneIn: 16),
+            () => new ExhaustiveRun(SimulatedOptions.Small, recoveryCrashesOneIn: 16),
             (sequence, _, run) =>
             {
                 run.Explore(start.Image, start.State, sequence, writesEarly: false);

@@ -49,7 +49,6 @@ internal sealed class Recovered
         finally
         {
             opened.Crash();
-            System.IO.Directory.Delete(directory.Path, true);
         }
     }
 

@@ -32,9 +32,7 @@ internal sealed class SimulatedDirectory : StoreDirectory
 
     public long CapacityBytes { get; set; }
 
-    private static int serial;
-    public override string Path { get; } = MakePath();
-    private static string MakePath() { var p = $"/dev/shm/sim-{Environment.ProcessId}/{Interlocked.Increment(ref serial)}"; System.IO.Directory.CreateDirectory(p + "/map"); return p; }
+    public override string Path => "/simulated";
 
     public override long FreeBytes
     {
@@ -162,6 +160,13 @@ internal sealed class SimulatedDirectory : StoreDirectory
             if (Meet(DiskCall.Sync, folder) != DiskFault.LyingFlush)
                 Journal.Add(new DiskEvent { Kind = DiskEventKind.FolderSync, Name = folder });
         }
+    }
+
+    public override IDisposable? TryLock(string name, string text, out string holder)
+    {
+        // A directory is one process's; who else would open the disk opens another directory on the same image.
+        holder = "";
+        return Exists(name) ? Open(name, writable: true) : Create(name);
     }
 
     /// <summary>Whether a file may grow by this much.</summary>

@@ -9,13 +9,6 @@ public sealed class SimulatedProperties(BaseImageFiles files, ITestOutputHelper 
 {
     private const int Cases = 40;
 
-    private static StoreOptions Options => new()
-    {
-        MapMemoryBytes = 16 << 20,
-        SegmentBytes = 1 << 20,
-        ReservedBytes = 1 << 20,
-    };
-
     [Fact]
     public void AfterCrashesAndFaults_TheStoreHoldsALegalStateOrRefuses()
     {
@@ -25,7 +18,7 @@ public sealed class SimulatedProperties(BaseImageFiles files, ITestOutputHelper 
             SimulatedHistory.Arbitrary(20, 120),
             history =>
             {
-                using var world = new SimulatedWorld(files, Options);
+                using var world = new SimulatedWorld(files, SimulatedOptions.Small);
                 foreach (var step in history.Steps)
                     world.Do(step);
                 world.Do(new HistoryStep(HistoryVerb.CutPower, 0, history.Steps.Count, 0));
