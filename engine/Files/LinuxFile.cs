@@ -31,8 +31,7 @@ public sealed unsafe class LinuxFile : StoreFile
     /// <summary>Size of a file or of a block device.</summary>
     public long SeekEnd()
     {
-        const int SeekEndWhence = 2;
-        var end = Libc.LSeek(handle, 0, SeekEndWhence);
+        var end = Libc.LSeek(handle, 0, Libc.SEEK_END);
         return end >= 0 ? end : throw Fail(Path, "find the end of", Marshal.GetLastPInvokeError());
     }
 

@@ -25,7 +25,7 @@ public sealed partial class Store
         long pages = 0;
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
-        map!.GrowFor(pages, options.MapMemoryBytes);
+        map!.GrowFor(pages);
         log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
         RemoveOldCheckpoints();
@@ -42,11 +42,12 @@ public sealed partial class Store
         clean = superblock.State == StoreState.Clean && !asAfterCrash;
         var checkpoint = LoadCheckpoint(out var fault);
         var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        var known = checkpoint?.Segments ?? [];
         if (checkpoint is not null && !useMap)
             (checkpoint, fault) = (null, "it was asked for");
         if (checkpoint is not null)
         {
-            map = BlockMap.TryRecover(MapPath, checkpoint.Map, options.MapMemoryBytes, out fault);
+            map = BlockMap.TryRecover(directory, options, checkpoint.Map, out fault);
             if (map is null)
                 checkpoint = null;
         }
@@ -65,7 +66,7 @@ public sealed partial class Store
             }
 
             clean = false;
-            start = Rebuild(durable);
+            start = Rebuild(durable, known);
         }
 
         if (catalog.FindFault() is { } broken)
