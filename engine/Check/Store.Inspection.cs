@@ -40,7 +40,7 @@ public sealed partial class Store
     /// is taken. What deletes left is taken back before it returns; there is no keeper.
     /// </summary>
     /// <param name="lockFile">The lock, which goes with the store, or stays the caller's where this throws.</param>
-    internal static Store OpenForRepair(StoreDirectory directory, StoreOptions options, StoreFile lockFile, Superblock superblock, bool useMap, ulong rollBackFrom)
+    internal static Store OpenForRepair(StoreDirectory directory, StoreOptions options, IDisposable lockFile, Superblock superblock, bool useMap, ulong rollBackFrom)
     {
         var file = directory.Open(SuperblockName, writable: true);
         var store = new Store(directory, options, lockFile, file, superblock) { rollBackFrom = rollBackFrom, asAfterCrash = true };
@@ -66,8 +66,7 @@ public sealed partial class Store
     /// <param name="useMap">Whether to take the checkpoint's map, or to rebuild it from the log.</param>
     internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap, ulong rollBackFrom = ulong.MaxValue)
     {
-        var lockFile = OpenOrCreate(overlay, LockName);
-        var store = new Store(overlay, options, lockFile, OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom };
+        var store = new Store(overlay, options, TakeLock(overlay), OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom };
         try
         {
             store.inspected = store.RecoverState(useMap, out _);
