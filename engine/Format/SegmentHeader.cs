@@ -82,6 +82,16 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
         return header.Length >= SizeBytes && TryRead(header, new Guid(header.Slice(StoreIdAt, UuidBytes), bigEndian: true), number, out segment, out _);
     }
 
+    /// <summary>The store id of a header that is sound in itself (G1 to G3).</summary>
+    public static bool TryReadId(ReadOnlySpan<byte> header, out Guid storeId)
+    {
+        storeId = default;
+        if (header.Length < SizeBytes || !header.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(header[CrcAt..]) != ComputeCrc(header[..SizeBytes]))
+            return false;
+        storeId = new Guid(header.Slice(StoreIdAt, 16), bigEndian: true);
+        return true;
+    }
+
     public static string FileName(uint number) => $"segments/{number:x8}.seg";
 
     /// <summary>The number in a segment's file name; 0 where the name is not one.</summary>

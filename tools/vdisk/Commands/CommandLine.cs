@@ -108,6 +108,13 @@ internal sealed class CommandLine
                     output.WriteLine($"  {(int)code,-4} {meaning}");
                 output.WriteLine();
             }
+            else if (parseResult.CommandResult.Command.Name == CheckCommand.Name)
+            {
+                output.WriteLine("Exit codes:");
+                foreach (var (code, meaning) in ExitCodes.CheckMeanings)
+                    output.WriteLine($"  {(int)code,-4} {meaning}");
+                output.WriteLine();
+            }
 
             return (int)ExitCode.Done;
         }
