@@ -29,6 +29,9 @@ internal sealed class SampleStore : IDisposable
     /// <summary>Contents of all disks and snapshots by their names, after each step; the last one is what the files hold.</summary>
     public List<Dictionary<string, byte[]>> States { get; } = [];
 
+    /// <summary>Index of the state that the crashed store's checkpoint holds.</summary>
+    public int CheckpointState { get; private set; }
+
     public Guid Id { get; private set; }
 
     /// <param name="seed">Of all contents.</param>
@@ -85,6 +88,7 @@ internal sealed class SampleStore : IDisposable
             Remember(model);
         }
 
+        CheckpointState = States.Count - 1;
         await using (var store = DiskStore.Open(path, Options))
         {
             for (var i = 0; i < 16; i++)

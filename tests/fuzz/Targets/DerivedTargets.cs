@@ -106,7 +106,12 @@ internal sealed class CheckpointTarget : FuzzTarget
         if (!CheckpointFile.TryRead(input, TestStore.Id, out var read, out var fault))
             return Refused(fault);
         var again = read!.ToBytes();
-        Require(again.Length <= input.Length && again.AsSpan().SequenceEqual(input.AsSpan(0, again.Length)), "it is not written as it was read");
+        // The zeros of segment states are not looked at.
+        var given = input[..Math.Min(input.Length, again.Length)];
+        var states = again.Length - read.Layers.Sum(static layer => LayerImage.HeaderBytes + (layer.Chunks.Count * LayerImage.ChunkLayout.SizeBytes)) - sizeof(int) - (read.Segments.Count * SegmentState.SizeBytes);
+        for (var i = 0; i < read.Segments.Count; i++)
+            given.AsSpan(states + (i * SegmentState.SizeBytes) + 12, 4).Clear();
+        Require(again.AsSpan().SequenceEqual(given), "it is not written as it was read");
         foreach (var layer in read.Layers)
         {
             foreach (var (chunk, _) in layer.Chunks)
