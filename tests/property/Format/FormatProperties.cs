@@ -32,7 +32,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
             CheckpointChecksum = (uint)random.Next(),
             SegmentBytes = (uint)(StoreFormat.SegmentBytesMin + (random.Next(1000) * StoreFormat.SectorBytes)),
             TweakSalt = (ulong)random.NextInt64() & ~0xFFUL,
-            CreatedTicks = random.NextInt64(),
+            CreatedTicks = random.NextInt64(StoreFormat.TicksMax),
         };
         var bytes = new byte[Superblock.SizeBytes];
         written.Write(bytes);
@@ -286,12 +286,12 @@ public sealed class FormatProperties(ITestOutputHelper output)
             {
                 Id = new DiskId(i),
                 Name = $"disk-{random.Next()}",
-                SizeBytes = random.NextInt64(),
+                SizeBytes = random.NextInt64(1, StoreFormat.DiskBytesMax / StoreFormat.BlockBytes) * StoreFormat.BlockBytes,
                 LogicalBlockBytes = 512,
                 Head = new LayerId(i),
                 Origin = new SnapshotId((uint)random.Next(9)),
                 Uuid = Identity(random),
-                CreatedTicks = random.NextInt64(),
+                CreatedTicks = random.NextInt64(StoreFormat.TicksMax),
                 Attributes = attributes,
             });
             catalog.Put(new SnapshotRow
@@ -300,8 +300,8 @@ public sealed class FormatProperties(ITestOutputHelper output)
                 Disk = new DiskId(i),
                 Name = $"snap-{i}",
                 Layer = new LayerId(i),
-                SizeBytes = random.NextInt64(),
-                CreatedTicks = random.NextInt64(),
+                SizeBytes = random.NextInt64(1, StoreFormat.DiskBytesMax / StoreFormat.BlockBytes) * StoreFormat.BlockBytes,
+                CreatedTicks = random.NextInt64(StoreFormat.TicksMax),
             });
         }
 
