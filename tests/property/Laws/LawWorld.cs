@@ -157,6 +157,13 @@ internal sealed class LawWorld : IDisposable
         Store = DiskStore.Open(folder.At("store"), Options);
     }
 
+    /// <summary>Closes the store, for the tool's commands to open it.</summary>
+    public StoreTool CloseForTool()
+    {
+        CloseAll();
+        return new StoreTool(folder, Key);
+    }
+
     /// <summary>The process dies when everything is flushed, and the index is gone as well.</summary>
     public void CrashAndLoseTheIndex()
     {

@@ -49,7 +49,7 @@ public sealed class IndependentReaderTests(ITestOutputHelper output)
         }
 
         if (end == End.Torn)
-            Tear(directory);
+            TornTail.Tear(directory);
 
         // The reader comes first: opening the store repairs what a crash left.
         var key = files.Write("key", SampleStore.Passphrase + "\n");
@@ -93,24 +93,5 @@ public sealed class IndependentReaderTests(ITestOutputHelper output)
         }
 
         output.WriteLine($"{found.Count} disks and snapshots, {bytes} bytes agree");
-    }
-
-    /// <summary>Of the log's last batch, which nothing proves durable, the last 512 bytes that hold anything are lost.</summary>
-    private static void Tear(string directory)
-    {
-        const int SectorBytes = 512;
-        foreach (var path in Directory.EnumerateFiles(Path.Combine(directory, "segments")).OrderDescending(StringComparer.Ordinal))
-        {
-            var bytes = File.ReadAllBytes(path);
-            var last = bytes.AsSpan().LastIndexOfAnyExcept((byte)0);
-            if (last < 4096)
-                continue; // A spare: it has a header only.
-            using var file = new FileStream(path, FileMode.Open, FileAccess.Write);
-            file.Position = last / SectorBytes * SectorBytes;
-            file.Write(new byte[SectorBytes]);
-            return;
-        }
-
-        Assert.Fail("no segment holds a batch");
     }
 }

@@ -37,6 +37,7 @@ internal static class StoreReader
         // Without -B it would leave compiled modules in the working copy.
         using var process = Process.Start(new ProcessStartInfo(Python!, ["-B", Script, .. words])
         {
+            UseShellExecute = false,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         })!;
