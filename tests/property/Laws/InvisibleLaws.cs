@@ -10,7 +10,7 @@ public sealed class InvisibleLaws(LawImages images, ITestOutputHelper output) : 
     private const int Cases = 25;
 
     /// <summary>Fewer: each opens the store anew for three commands, and a new passphrase is meant to take its time.</summary>
-    private const int TransferCases = 6;
+    private const int TransferCases = 3;
 
     [Fact]
     public void Flush_ChangesNothingThatIsRead() => Unchanged("flush", static (given, world) => world.Flush(world.Disk(given.A)));

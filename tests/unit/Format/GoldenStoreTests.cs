@@ -89,13 +89,9 @@ public sealed class GoldenStoreTests
         Assert.Empty(store.Check(null, CancellationToken.None).Findings);
         foreach (var address in SampleStore.Addresses(store))
         {
-            var parts = address.Split('@');
-            await using var device = parts.Length == 1
-                ? store.OpenDisk(address, SampleStore.Key)
-                : store.OpenSnapshot(parts[0], parts[1], SampleStore.Key);
-            using var buffer = new NativeBuffer((int)device.Geometry.SizeBytes);
-            Assert.Equal(BlockResult.Success, await device.ReadAsync(0, buffer.Buffer));
-            found.Add(GoldenContent.Of(name, address, buffer.Span.ToArray()));
+            var content = await SampleStore.ReadAsync(store, address);
+            Assert.True(content is not null, $"{address} is damaged");
+            found.Add(GoldenContent.Of(name, address, content));
         }
 
         return Sorted(found);

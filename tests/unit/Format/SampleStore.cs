@@ -37,6 +37,17 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
         }
     }
 
+    /// <summary>All of a disk or snapshot; null where a block of it is damaged.</summary>
+    public static async Task<byte[]?> ReadAsync(DiskStore store, string address)
+    {
+        var parts = address.Split('@');
+        await using var device = parts.Length == 1 ? store.OpenDisk(address, Key) : store.OpenSnapshot(parts[0], parts[1], Key);
+        using var buffer = new NativeBuffer((int)device.Geometry.SizeBytes);
+        var result = await device.ReadAsync(0, buffer.Buffer);
+        Assert.True(result.Outcome is BlockOutcome.Success or BlockOutcome.Unreadable, $"reading {address}: {result}");
+        return result.IsSuccess ? buffer.Span.ToArray() : null;
+    }
+
     public void Create(string name, long sizeBytes, Compression compression = Compression.None, Encryption encryption = Encryption.None,
         int logicalBlockBytes = 512, BaseImageReference? over = null)
     {
