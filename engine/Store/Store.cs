@@ -170,6 +170,8 @@ public sealed partial class Store : IDisposable
         if (disposed)
             return;
         disposed = true;
+        lock (scrubbing)
+            EndScrub(ScrubProgress.Running);
         StopKeeper();
         foreach (var volume in volumes.ToArray())
             volume.Dispose();
@@ -200,6 +202,7 @@ public sealed partial class Store : IDisposable
     /// <summary>Lets files and threads go without writing anything: what a crash would leave.</summary>
     internal void Abandon()
     {
+        scrubber?.Dispose();
         StopKeeper();
         log?.Dispose();
         map?.Dispose();
