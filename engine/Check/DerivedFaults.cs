@@ -41,7 +41,7 @@ internal static class DerivedFaults
         counted == there ? null : $"U3: {layer} counts {counted} written blocks, there are {there}";
 
     /// <param name="reason">Why the map of the checkpoint could not be taken; null where it could.</param>
-    public static string? OfIndex(string? reason) => reason is null ? null : $"P4: the checkpoint's map cannot be used: {reason}";
+    public static string? OfIndex(string? reason) => reason is null ? null : $"P5: the checkpoint's map cannot be used: {reason}";
 
     /// <summary>The two slots of the superblock, of which <paramref name="newest"/> counts.</summary>
     public static string? OfSlots(Superblock newest, Superblock? other) => newest.Sequence == 1 || other?.Sequence == newest.Sequence - 1

@@ -199,6 +199,7 @@ public sealed partial class Store
             segment.SetEntries(state.Entries);
         }
 
+        CheckEnd(checkpoint.Start.PreviousEnd);
         foreach (var image in checkpoint.Layers)
         {
             var layer = Layers.GetOrAdd(image.Id);
@@ -208,6 +209,18 @@ public sealed partial class Store
         }
 
         imageSegment = checkpoint.ImageSegment;
+    }
+
+    /// <summary>The segment in which the log goes on is there, whether or not a map entry points into it, and the place lies in it.</summary>
+    private void CheckEnd(LogPosition end)
+    {
+        if (end == default)
+            return;
+        var path = System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(end.Segment));
+        if (segments.Find(end.Segment) is not { } segment)
+            throw new StoreException(StoreError.Corrupt, $"'{path}' is missing, in which the log ended; restore it from a copy");
+        if (end.OffsetBytes < SegmentHeader.SizeBytes || end.OffsetBytes > segment.SegmentBytes || end.OffsetBytes % StoreFormat.SectorBytes != 0)
+            throw new StoreException(StoreError.Corrupt, $"the checkpoint says that the log ended at offset {end.OffsetBytes} of '{path}', where no batch can end; restore the file from a copy");
     }
 
     /// <summary>Applies the log behind the checkpoint, in its order, and cuts off a torn tail.</summary>

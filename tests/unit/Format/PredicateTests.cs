@@ -29,6 +29,7 @@ public sealed class PredicateTests
         ["S4"] = () => Superblock(static bytes => bytes.AsSpan(16, 8).Clear()),
         ["S5"] = () => Superblock(static bytes => bytes[64] = 3),
         ["S6"] = () => Superblock(static bytes => bytes[92] = 1),
+        ["S7"] = () => Superblock(static bytes => bytes[111] = 0x80),
         ["G1"] = () => Segment(static bytes => bytes[7] ^= 1),
         ["G2"] = () => Segment(static bytes => bytes[4095] ^= 1, mend: false),
         ["G3"] = () => Segment(static bytes => bytes[8] = 0),
@@ -52,6 +53,7 @@ public sealed class PredicateTests
         ["C2"] = () => Catalog(static bytes => bytes[24] = 6),
         ["C3"] = () => Catalog(static bytes => (bytes[26], bytes[24]) = (8, 3)),
         ["C4"] = () => Catalog(static bytes => bytes[28] = 0),
+        ["C5"] = () => Catalog(static _ => { }, name: "a/b"),
         ["K1"] = () => Sound(static catalog => catalog.Put(new LayerRow(new LayerId(9), new LayerId(8)))),
         ["K2"] = () => Sound(static catalog => catalog.Put(new LayerRow(new LayerId(1), new LayerId(1)))),
         ["K3"] = () => Sound(static catalog => catalog.Put(Disk(head: 9))),
@@ -60,6 +62,7 @@ public sealed class PredicateTests
         ["A2"] = () => Attributes(static bytes => bytes[12]++),
         ["A3"] = () => Attributes(static bytes => bytes[1] = 3),
         ["A4"] = () => Attributes(static bytes => bytes[3] = 0),
+        ["A5"] = () => Attributes(static bytes => bytes[16] = (byte)'.'),
         ["T1"] = () => KeySlots(static bytes => bytes[0] ^= 1),
         ["T2"] = () => KeySlots(static bytes => bytes[8] = 2),
         ["T3"] = () => KeySlots(static bytes => bytes[10] = 3),
@@ -75,7 +78,8 @@ public sealed class PredicateTests
         ["P1"] = () => CheckpointFile.FindChecksumFault("checkpoint-1", Checkpoint(), new Superblock { CheckpointChecksum = Crc32C.Compute(Checkpoint()) ^ 1 }),
         ["P2"] = () => Checkpoint(static bytes => bytes[12] = 1),
         ["P3"] = () => Checkpoint(static bytes => bytes[136] = 200),
-        ["P4"] = static () => DerivedFaults.OfIndex("'map/pages-1.log.0' is missing"),
+        ["P4"] = () => Checkpoint(static bytes => bytes[150] = (byte)'/'),
+        ["P5"] = static () => DerivedFaults.OfIndex("'map/pages-1.log.0' is missing"),
         ["S7"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
         ["E1"] = static () => ExtentFault(1),
         ["K5"] = static () => CatalogFault(new Catalog(), new LayerRow(new LayerId(1), default)),
@@ -196,10 +200,11 @@ public sealed class PredicateTests
         return Descriptor.TryRead(room, BatchBytes, out _, out var fault) ? null : fault;
     }
 
-    private static string? Catalog(Action<byte[]> change)
+    private static string? Catalog(Action<byte[]> change, string name = "d")
     {
         var rows = new CatalogChange();
         rows.Put(new LayerRow(new LayerId(1), default));
+        rows.Put(Disk(head: 1) with { Name = name });
         var bytes = rows.ToBytes(new Catalog());
         change(bytes);
         return CatalogChange.TryApply(bytes, new Catalog(), out var fault) ? null : fault;

@@ -162,7 +162,7 @@ internal sealed partial class ControlRoutes
         {
             Name = Name(http, "disk"),
             SizeBytes = Number(http, "disk_size") ?? 0,
-            BlockBytes = checked((int)(Number(http, "block_bytes") ?? 512)),
+            BlockBytes = (int)Math.Min(Number(http, "block_bytes") ?? 512, int.MaxValue), // Whatever is not 512 or 4096 is refused.
             Compression = Query(http, "compression") ?? CodecNames.None,
             Encryption = Query(http, "encryption") ?? CodecNames.None,
         };

@@ -150,7 +150,7 @@ public sealed class FileFindingTests
     {
         using var store = await CheckedStore.MakeAsync();
         StoreFolder.Flip(Directory.GetFiles(store.Folder.At("map"), "index-*").Single(), 5000);
-        store.Finds("map", "index", "P4");
+        store.Finds("map", "index", "P5");
         Assert.Equal(0, store.Check().MoreFindings);
     }
 
