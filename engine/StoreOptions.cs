@@ -20,15 +20,16 @@ public sealed record StoreOptions
     /// <summary>Free space of the file system that writes of guests never touch, so that deletes and checkpoints always succeed.</summary>
     public long ReservedBytes { get; init; } = 64L << 20;
 
-    /// <summary>Where times of creation come from.</summary>
+    /// <summary>Where times of creation come from, and how long something has been waiting.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
     /// <summary>Receives one line for each event an operator should know of (a rebuilt map, a removed torn tail).</summary>
     public Action<string>? Notice { get; init; }
 
     /// <summary>
-    /// Whether the store has no threads of its own: background work is done within calls that wait for it, or piece by piece when
-    /// <c>StepBackground</c> is called. For simulations, where the order of what happens follows from the calls alone.
+    /// Whether the store has no threads of its own: background work is done within calls that wait for it, or piece by piece in
+    /// <see cref="Store.StepWriter"/> and <see cref="Store.StepKeeper"/>. For simulations, where the order of what happens follows from the
+    /// calls alone. One thread at a time.
     /// </summary>
     internal bool IsStepped { get; init; }
 
