@@ -28,10 +28,10 @@ internal sealed class ExhaustiveRun : IDisposable
     public ExhaustiveCounts Counts { get; } = new();
 
     /// <summary>Explores one sequence from a start; true where each operation had something to act on.</summary>
-    public bool Explore(DiskImage image, ModelStore state, IReadOnlyList<SimulatedVerb> sequence, bool writesEarly)
+    public bool Explore(ExhaustiveStart start, IReadOnlyList<SimulatedVerb> sequence, bool writesEarly)
     {
         seen.Clear();
-        using var store = SimulatedStore.Open(new SimulatedDirectory(image), state, options, memory);
+        using var store = start.Begin(options, memory);
         var last = 0;
         for (var step = 0; step < sequence.Count; step++)
         {
@@ -44,7 +44,7 @@ internal sealed class ExhaustiveRun : IDisposable
 
         store.Store.Store.Crash();
         Counts.Sequences++;
-        var states = new CrashStates(image, store.Directory.Journal);
+        var states = new CrashStates(store.Directory.Image, store.Directory.Journal);
         states.AdvanceTo(last);
         while (states.Position < store.Directory.Journal.Count)
         {
@@ -61,6 +61,7 @@ internal sealed class ExhaustiveRun : IDisposable
                     Judge(store, states, recovered, sequence, writesEarly, "");
                     if (recoveryCrashesOneIn > 0 && hash % (ulong)recoveryCrashesOneIn == 0)
                         CrashRecovery(store, states, disk, recovered, sequence, writesEarly);
+                    recovered.LetGo();
                 }
                 else
                 {
@@ -79,7 +80,8 @@ internal sealed class ExhaustiveRun : IDisposable
     /// <summary>The power fails again at each place of a recovery's own journal: with nothing and with all of what is volatile there.</summary>
     private void CrashRecovery(SimulatedStore store, CrashStates states, DiskImage disk, Recovered first, IReadOnlyList<SimulatedVerb> sequence, bool writesEarly)
     {
-        var again = new CrashStates(disk, first.Directory.Journal);
+        var journal = first.Directory!.Journal;
+        var again = new CrashStates(disk, journal);
         for (var place = 1; place <= first.OpeningEvents; place++)
         {
             again.AdvanceTo(place);
@@ -91,7 +93,8 @@ internal sealed class ExhaustiveRun : IDisposable
                 Counts.RecoveryStates++;
                 var second = Recovered.Open(image, options, memory);
                 seen.Add(hash, second);
-                Judge(store, states, second, sequence, writesEarly, $", and again at event {place} of the recovery ({first.Directory.Journal[place - 1]})");
+                second.LetGo();
+                Judge(store, states, second, sequence, writesEarly, $", and again at event {place} of the recovery ({journal[place - 1]})");
                 // A recovery that was through is durable: what it showed stays.
                 if (place == first.OpeningEvents && second.Reading!.Hash != first.Reading!.Hash)
                     throw new XunitException($"{Describe(states, store, sequence, writesEarly)}: what a whole recovery showed is not what the next one shows");

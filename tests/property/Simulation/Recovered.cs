@@ -13,8 +13,8 @@ internal sealed class Recovered
         Text = text;
     }
 
-    /// <summary>The disk with what the opening did to it.</summary>
-    public SimulatedDirectory Directory { get; }
+    /// <summary>The disk with what the opening did to it; null once it was let go.</summary>
+    public SimulatedDirectory? Directory { get; private set; }
 
     /// <summary>Null where the store refuses to open.</summary>
     public StoreReading? Reading { get; }
@@ -51,6 +51,9 @@ internal sealed class Recovered
             opened.Crash();
         }
     }
+
+    /// <summary>Keeps what was found and lets the disk go.</summary>
+    public void LetGo() => Directory = null;
 
     /// <summary>Events of the journal that the opening itself made.</summary>
     public int OpeningEvents { get; private init; }

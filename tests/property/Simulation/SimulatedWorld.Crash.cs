@@ -95,9 +95,9 @@ internal sealed partial class SimulatedWorld
             throw new XunitException($"after {depth + 1} losses of power: {oracle.Explain(recovered.Reading!, low, high)}");
         if (depth == RecoveryCutsMax || random.Next(2) == 0)
             return;
-        var states = new CrashStates(image, recovered.Directory.Journal);
+        var states = new CrashStates(image, recovered.Directory!.Journal);
         var isThrough = random.Next(4) == 0;
-        states.AdvanceTo(isThrough ? recovered.Directory.Journal.Count : random.Next(recovered.OpeningEvents + 1));
+        states.AdvanceTo(isThrough ? recovered.Directory!.Journal.Count : random.Next(recovered.OpeningEvents + 1));
         Probe(states.Any(random), oracle, isThrough ? found : low, isThrough ? found : high, random, depth + 1);
     }
 
