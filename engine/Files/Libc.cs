@@ -18,6 +18,9 @@ internal static unsafe partial class Libc
     internal const int O_RDWR = 2;
     internal const int O_CREAT = 0x40;
     internal const int O_EXCL = 0x80;
+    /// <summary>The flag differs between the two architectures (asm/fcntl.h).</summary>
+    internal static int O_DIRECT => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x10000 : 0x4000;
+
     internal const int O_CLOEXEC = 0x80000;
 
     internal const int AT_FDCWD = -100;

@@ -14,6 +14,8 @@ public sealed class LinuxDirectory(string path) : StoreDirectory
     public override StoreFile Open(string name, bool writable) =>
         writable ? LinuxFile.OpenReadWrite(Full(name)) : LinuxFile.OpenRead(Full(name));
 
+    public override StoreFile OpenPastCache(string name) => LinuxFile.OpenDirect(Full(name));
+
     public override StoreFile Create(string name) => LinuxFile.CreateNew(Full(name));
 
     public override void Delete(string name) => Attempt("remove", name, static full => File.Delete(full));

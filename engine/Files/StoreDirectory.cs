@@ -15,6 +15,12 @@ public abstract class StoreDirectory
 
     public abstract StoreFile Open(string name, bool writable);
 
+    /// <summary>
+    /// Opens for reading from the device itself, past the page cache, where the file system can: what is read is what is stored, and what
+    /// others have in the cache stays there. Reads are at multiples of 4096 into memory that is aligned so.
+    /// </summary>
+    public virtual StoreFile OpenPastCache(string name) => Open(name, writable: false);
+
     /// <summary>Creates a file that must not exist.</summary>
     public abstract StoreFile Create(string name);
 

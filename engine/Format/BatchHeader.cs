@@ -122,7 +122,7 @@ internal readonly record struct BatchHeader
         if (read.Position != found)
             fault = $"B3: it says it lies at {read.Position}";
         else if (read.LengthBytes < BlockBytes || read.LengthBytes > BatchBytesMax || read.LengthBytes % BlockBytes != 0 ||
-                 read.LengthBytes > segmentBytes - found.OffsetBytes)
+                 (long)found.OffsetBytes + read.LengthBytes > segmentBytes)
             fault = $"B4: length is {read.LengthBytes}";
         else if (read.DescriptorBytes > DescriptorBytesMax)
             fault = $"B6: {read.DescriptorBytes} bytes of descriptors";

@@ -19,6 +19,7 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
     private const int NumberAt = 32;
     private const int SegmentBytesAt = 36;
     private const int ZeroAt = 40;
+    private const int UuidBytes = 16;
 
     /// <summary>Where the fields lie.</summary>
     public static StoredLayout Layout { get; } = new(
@@ -27,7 +28,7 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
         StoredField.Of("magic", FieldKind.Text, MagicAt, 8),
         StoredField.Of("version", FieldKind.Number, VersionAt, 4),
         StoredField.Of("crc", FieldKind.Hex, CrcAt, 4),
-        StoredField.Of("store_id", FieldKind.Uuid, StoreIdAt, 16),
+        StoredField.Of("store_id", FieldKind.Uuid, StoreIdAt, UuidBytes),
         StoredField.Of("number", FieldKind.Number, NumberAt, 4),
         StoredField.Of("segment_bytes", FieldKind.Number, SegmentBytesAt, 4),
         StoredField.Of("zero", FieldKind.Zero, ZeroAt, SizeBytes - ZeroAt));
@@ -56,7 +57,7 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
             fault = "G2: checksum does not match";
         else if (BinaryPrimitives.ReadUInt32LittleEndian(header[VersionAt..]) != StoreFormat.Version)
             fault = $"G3: format version is {BinaryPrimitives.ReadUInt32LittleEndian(header[VersionAt..])}";
-        else if (new Guid(header.Slice(StoreIdAt, 16), bigEndian: true) != storeId)
+        else if (new Guid(header.Slice(StoreIdAt, UuidBytes), bigEndian: true) != storeId)
             fault = "G4: it belongs to another store";
         else if (BinaryPrimitives.ReadUInt32LittleEndian(header[NumberAt..]) != number)
             fault = $"G5: it says it is segment {BinaryPrimitives.ReadUInt32LittleEndian(header[NumberAt..])}";
@@ -71,6 +72,23 @@ internal readonly record struct SegmentHeader(Guid StoreId, uint Number, uint Se
         }
 
         segment = new SegmentHeader(storeId, number, size);
+        return true;
+    }
+
+    /// <summary>A header of whatever store; for those who look at files whose superblock is lost. Its number is the file's.</summary>
+    public static bool TryReadAny(ReadOnlySpan<byte> header, uint number, out SegmentHeader segment)
+    {
+        segment = default;
+        return header.Length >= SizeBytes && TryRead(header, new Guid(header.Slice(StoreIdAt, UuidBytes), bigEndian: true), number, out segment, out _);
+    }
+
+    /// <summary>The store id of a header that is sound in itself (G1 to G3).</summary>
+    public static bool TryReadId(ReadOnlySpan<byte> header, out Guid storeId)
+    {
+        storeId = default;
+        if (header.Length < SizeBytes || !header.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(header[CrcAt..]) != ComputeCrc(header[..SizeBytes]))
+            return false;
+        storeId = new Guid(header.Slice(StoreIdAt, 16), bigEndian: true);
         return true;
     }
 

@@ -22,7 +22,7 @@ public sealed partial class Store
         }
 
         var from = FirstStart(all);
-        var chain = reader.Follow(from, durable, skipMissing: true);
+        var chain = reader.Follow(from, durable, skipMissing: true, rollBackFrom);
         map?.Dispose();
         map = NewMap();
         RebuildCatalog(reader, chain);

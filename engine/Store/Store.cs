@@ -8,10 +8,6 @@ namespace CowScsi.Engine;
 /// </summary>
 public sealed partial class Store : IDisposable
 {
-    private const string SuperblockName = "superblock";
-    private const string LockName = "lock";
-    private const string SegmentFolder = "segments";
-
     private readonly StoreDirectory directory;
     private readonly StoreOptions options;
     private readonly IDisposable lockFile;
@@ -143,9 +139,7 @@ public sealed partial class Store : IDisposable
         {
             file = directory.Open(SuperblockName, writable: true);
             var newest = ReadSuperblock(file);
-            var unknown = newest.Incompatible & ~StoreFormat.IncompatibleKnown;
-            if (unknown != 0)
-                throw new StoreException(StoreError.Unsupported, $"'{file.Path}': the store needs feature bits 0x{unknown:x} that this build does not have; use a newer vdisk");
+            RefuseUnknownFeatures(newest, directory);
             store = new Store(directory, options, lockFile, file, newest);
             store.Recover();
             return store;
@@ -176,6 +170,8 @@ public sealed partial class Store : IDisposable
         if (disposed)
             return;
         disposed = true;
+        lock (scrubbing)
+            EndScrub(ScrubProgress.Running);
         StopKeeper();
         foreach (var volume in volumes.ToArray())
             volume.Dispose();
@@ -206,6 +202,7 @@ public sealed partial class Store : IDisposable
     /// <summary>Lets files and threads go without writing anything: what a crash would leave.</summary>
     internal void Abandon()
     {
+        scrubber?.Dispose();
         StopKeeper();
         log?.Dispose();
         map?.Dispose();
@@ -221,11 +218,29 @@ public sealed partial class Store : IDisposable
         lockFile.Dispose();
     }
 
+    internal static void RefuseUnknownFeatures(Superblock superblock, StoreDirectory directory)
+    {
+        var unknown = superblock.Incompatible & ~StoreFormat.IncompatibleKnown;
+        if (unknown != 0)
+            throw new StoreException(StoreError.Unsupported, $"'{System.IO.Path.Combine(directory.Path, SuperblockName)}': the store needs feature bits 0x{unknown:x} that this build does not have; use a newer vdisk");
+    }
+
     private static IDisposable TakeLock(StoreDirectory directory)
     {
         var text = $"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n";
         return directory.TryLock(LockName, text, out var holder) ??
             throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {holder}");
+    }
+
+    /// <summary>Who wrote its name into the lock file.</summary>
+    private static string HolderOf(string lockPath)
+    {
+        if (!File.Exists(lockPath))
+            return "another process";
+        using var file = LinuxFile.OpenRead(lockPath);
+        var holder = new byte[256];
+        var length = (int)Math.Min(file.LengthBytes, holder.Length);
+        return length > 0 && file.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
     }
 
     private static Superblock ReadSuperblock(StoreFile file)
@@ -276,6 +291,7 @@ public sealed partial class Store : IDisposable
 
     /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
     private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
+
 
     private BlockMap NewMap()
     {
