@@ -34,11 +34,11 @@ internal sealed class UsedStart : ExhaustiveStart
     private readonly DiskImage image;
     private readonly ModelStore state;
 
-    public UsedStart(bool isClean, StoreOptions options)
+    public UsedStart(bool isClean)
         : base(isClean ? "a store closed clean" : "a store not closed")
     {
         using var memory = new NativeBuffer(StoreFormat.PageBytes);
-        using var store = SimulatedStore.Create(options, memory);
+        using var store = SimulatedStore.Create(SimulatedOptions.With(new SimulatedTime()), memory);
         store.CreateDisk(Disk, []);
         store.Write("d", 0, ExhaustiveOperation.Bytes(100, 6 * StoreFormat.BlockBytes));
         store.Write("d", 15 * StoreFormat.BlockBytes, ExhaustiveOperation.Bytes(101, 4 * StoreFormat.BlockBytes));

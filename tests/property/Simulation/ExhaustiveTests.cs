@@ -8,7 +8,7 @@ namespace CowScsi.Tests.Property;
 public sealed class ExhaustiveTests(ITestOutputHelper output)
 {
     /// <summary>Of the sequences of three one in so many is run with the other tests; the soak runs all.</summary>
-    private const int ThreesOneIn = 24;
+    private const int ThreesOneIn = 10000;
 
     /// <summary>Of the states one in so many has the power fail again in the middle of its recovery.</summary>
     private const int RecoveryCrashesOneIn = 16;
@@ -17,10 +17,10 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     public void FromAFreshStore_EachLossOfPowerLeavesALegalState() => Explore(new FreshStart());
 
     [Fact]
-    public void FromAStoreClosedClean_EachLossOfPowerLeavesALegalState() => Explore(new UsedStart(isClean: true, SimulatedOptions.Small));
+    public void FromAStoreClosedClean_EachLossOfPowerLeavesALegalState() => Explore(new UsedStart(isClean: true));
 
     [Fact]
-    public void FromAStoreNotClosed_EachLossOfPowerLeavesALegalState() => Explore(new UsedStart(isClean: false, SimulatedOptions.Small));
+    public void FromAStoreNotClosed_EachLossOfPowerLeavesALegalState() => Explore(new UsedStart(isClean: false));
 
     private void Explore(ExhaustiveStart start)
     {
@@ -29,7 +29,7 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
         Parallel.ForEach(
             Chosen(),
             new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
-            () => new ExhaustiveRun(SimulatedOptions.Small, RecoveryCrashesOneIn),
+            () => new ExhaustiveRun(RecoveryCrashesOneIn),
             (sequence, _, run) =>
             {
                 run.Explore(start, sequence, writesEarly: false);

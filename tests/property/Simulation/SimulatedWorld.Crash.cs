@@ -88,7 +88,7 @@ internal sealed partial class SimulatedWorld
     private void Probe(DiskImage image, Oracle oracle, int low, int high, Random random, int depth)
     {
         StatesOpened++;
-        var recovered = Recovered.Open(image, options, memory);
+        var recovered = Recovered.Open(image, options, memory, isChecked: random.Next(3) == 0);
         if (!recovered.IsClean)
             throw new XunitException($"after {depth + 1} losses of power: {recovered.Text}");
         if (oracle.Find(recovered.Reading!, low, high) is var found && found < 0)
