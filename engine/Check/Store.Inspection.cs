@@ -40,7 +40,7 @@ public sealed partial class Store
     /// is taken. What deletes left is taken back before it returns; there is no keeper.
     /// </summary>
     /// <param name="lockFile">The lock, which goes with the store, or stays the caller's where this throws.</param>
-    internal static Store OpenForRepair(StoreDirectory directory, StoreOptions options, StoreFile lockFile, Superblock superblock, bool useMap, ulong rollBackFrom)
+    internal static Store OpenForRepair(StoreDirectory directory, StoreOptions options, IDisposable lockFile, Superblock superblock, bool useMap, ulong rollBackFrom)
     {
         var file = directory.Open(SuperblockName, writable: true);
         var store = new Store(directory, options, lockFile, file, superblock) { rollBackFrom = rollBackFrom, asAfterCrash = true };

@@ -36,7 +36,7 @@ internal sealed class StoreRepair
     /// <param name="before">What the check found.</param>
     /// <param name="rollBack">Give up the log from damage behind the checkpoint on.</param>
     /// <param name="tell">Takes a line for each action.</param>
-    public static string? Run(StoreDirectory directory, StoreOptions options, StoreFile lockFile, StoreReport before, bool rollBack, Action<string> tell)
+    public static string? Run(StoreDirectory directory, StoreOptions options, IDisposable lockFile, StoreReport before, bool rollBack, Action<string> tell)
     {
         using (lockFile)
         {
@@ -48,7 +48,7 @@ internal sealed class StoreRepair
         }
     }
 
-    private string? Run(StoreFile lockFile, bool rollBack)
+    private string? Run(IDisposable lockFile, bool rollBack)
     {
         var segments = new SegmentMend(superblock, checkpoint);
         Trial trial;
