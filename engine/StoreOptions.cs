@@ -20,6 +20,9 @@ public sealed record StoreOptions
     /// <summary>Free space of the file system that writes of guests never touch, so that deletes and checkpoints always succeed.</summary>
     public long ReservedBytes { get; init; } = 64L << 20;
 
+    /// <summary>Where a check keeps the maps it makes.</summary>
+    public string TemporaryFolder { get; init; } = Path.GetTempPath();
+
     /// <summary>Where times of creation come from.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 

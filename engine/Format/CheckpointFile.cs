@@ -1,31 +1,68 @@
+using System.Buffers.Binary;
 using System.Text;
 
 namespace CowScsi.Engine;
 
-/// <summary>What a checkpoint says of one segment.</summary>
-internal readonly record struct SegmentState(uint Number, uint SegmentBytes, uint EndBytes, long Entries);
-
-/// <summary>What a checkpoint says of one layer.</summary>
-internal sealed record LayerImage(LayerId Id, long StoredBytes, long WrittenBlocks, List<(uint Chunk, ulong[] Words)> Chunks);
-
 /// <summary>
 /// The file <c>checkpoint-N</c>: everything derived but the index's own files, as it was at one place of the log. Its length and CRC-32C
 /// stand in the superblock. Written to <c>checkpoint-N.new</c>, flushed, renamed, the name flushed, and only then named by a superblock.
-/// docs/format.md, "Checkpoint". All numbers little-endian.
+/// docs/format.md, "Checkpoint". The fields of the header are in <see cref="Layout"/>; behind it stand, without padding, each count and
+/// length as an i32 that is not negative:
 /// <code>
-/// u8[8] magic "CowCkpnt"; u32 version 1; u32 0; u8[16] store id; u64 number
-/// u64 next batch sequence; u32 segment and u32 offset where the log goes on; u64 next extent id; u32 next segment; u32 image segment
-/// u8[16] index token; u8[16] log token; u64 index file length; u32 its CRC-32C; u32 map tag; i64 begin and i64 tail of the record log
-/// u32 length + bytes: index metadata; log metadata; name of the record log (UTF-8)
-/// u32 parts; each: u32 length + catalog image record payload
-/// u32 segments; each: u32 number, u32 size, u32 end, u32 0, i64 map entries
-/// u32 layers; each: u32 id, u32 chunks, i64 stored bytes, i64 written blocks; each chunk: u32 index, u64[64] bitmap of 4096 pages
+/// length + bytes: index metadata; log metadata; name of the record log (UTF-8)
+/// count of parts; each: length + catalog image record payload
+/// count of segments; each a <see cref="SegmentState"/>
+/// count of layers; each a <see cref="LayerImage"/>
 /// </code>
 /// Valid if and only if: (P1) length and CRC are the superblock's; (P2) magic, version and store id; (P3) every count fits what follows.
 /// </summary>
 internal sealed class CheckpointFile
 {
-    private const int WordsBytes = PageSet.ChunkWords * 8;
+    public const int HeaderBytes = 136;
+
+    private const int MagicAt = 0;
+    private const int VersionAt = 8;
+    private const int ZeroAt = 12;
+    private const int StoreIdAt = 16;
+    private const int NumberAt = 32;
+    private const int NextSequenceAt = 40;
+    private const int EndSegmentAt = 48;
+    private const int EndOffsetAt = 52;
+    private const int NextExtentIdAt = 56;
+    private const int NextSegmentAt = 64;
+    private const int ImageSegmentAt = 68;
+    private const int IndexTokenAt = 72;
+    private const int LogTokenAt = 88;
+    private const int IndexBytesAt = 104;
+    private const int IndexCrcAt = 112;
+    private const int MapTagAt = 116;
+    private const int LogBeginAt = 120;
+    private const int LogTailAt = 128;
+    private const int UuidBytes = 16;
+
+    /// <summary>Where the fields of the header lie.</summary>
+    public static StoredLayout Layout { get; } = new(
+        "Checkpoint",
+        HeaderBytes,
+        StoredField.Of("magic", FieldKind.Text, MagicAt, 8),
+        StoredField.Of("version", FieldKind.Number, VersionAt, 4),
+        StoredField.Of("zero", FieldKind.Zero, ZeroAt, 4),
+        StoredField.Of("store_id", FieldKind.Uuid, StoreIdAt, UuidBytes),
+        StoredField.Of("number", FieldKind.Number, NumberAt, 8),
+        StoredField.Of("next_sequence", FieldKind.Number, NextSequenceAt, 8),
+        StoredField.Of("end_segment", FieldKind.Number, EndSegmentAt, 4),
+        StoredField.Of("end_offset", FieldKind.Number, EndOffsetAt, 4),
+        StoredField.Of("next_extent_id", FieldKind.Number, NextExtentIdAt, 8),
+        StoredField.Of("next_segment", FieldKind.Number, NextSegmentAt, 4),
+        StoredField.Of("image_segment", FieldKind.Number, ImageSegmentAt, 4),
+        StoredField.Of("index_token", FieldKind.Uuid, IndexTokenAt, UuidBytes),
+        StoredField.Of("log_token", FieldKind.Uuid, LogTokenAt, UuidBytes),
+        StoredField.Of("index_bytes", FieldKind.Number, IndexBytesAt, 8),
+        StoredField.Of("index_crc", FieldKind.Hex, IndexCrcAt, 4),
+        StoredField.Of("map_tag", FieldKind.Hex, MapTagAt, 4),
+        StoredField.Of("log_begin", FieldKind.Signed, LogBeginAt, 8),
+        StoredField.Of("log_tail", FieldKind.Signed, LogTailAt, 8),
+        new StoredField("lists", FieldKind.Bytes, HeaderBytes, 0, Length: "-"));
 
     public required Guid StoreId { get; init; }
 
@@ -48,177 +85,192 @@ internal sealed class CheckpointFile
 
     public static string FileName(ulong number) => $"checkpoint-{number}";
 
+    /// <summary>P1 of the length, before anything is read; null where it holds.</summary>
+    public static string? FindLengthFault(string path, long lengthBytes, in Superblock superblock) =>
+        lengthBytes == (long)superblock.CheckpointBytes && lengthBytes <= int.MaxValue
+            ? null
+            : $"P1: '{path}' has {lengthBytes} bytes instead of {superblock.CheckpointBytes}";
+
+    /// <summary>P1 of the checksum; null where it holds.</summary>
+    public static string? FindChecksumFault(string path, ReadOnlySpan<byte> bytes, in Superblock superblock) =>
+        Crc32C.Compute(bytes) == superblock.CheckpointChecksum ? null : $"P1: '{path}' does not match its checksum";
+
     public byte[] ToBytes()
     {
         using var stream = new MemoryStream();
-        using var writer = new BinaryWriter(stream);
-        writer.Write(Magic);
-        writer.Write(StoreFormat.Version);
-        writer.Write(0);
-        writer.Write(StoreId.ToByteArray(bigEndian: true));
-        writer.Write(Number);
-        writer.Write(Start.NextSequence);
-        writer.Write(Start.PreviousEnd.Segment);
-        writer.Write(Start.PreviousEnd.OffsetBytes);
-        writer.Write(Start.NextExtentId);
-        writer.Write(Start.NextSegment);
-        writer.Write(ImageSegment);
-        writer.Write(Map.IndexToken.ToByteArray(bigEndian: true));
-        writer.Write(Map.LogToken.ToByteArray(bigEndian: true));
-        writer.Write(Map.IndexFileBytes);
-        writer.Write(Map.IndexFileChecksum);
-        writer.Write(Map.MapTag);
-        writer.Write(Map.LogBegin);
-        writer.Write(Map.LogTail);
-        WriteBytes(writer, Map.IndexMetadata);
-        WriteBytes(writer, Map.LogMetadata);
-        WriteBytes(writer, Encoding.UTF8.GetBytes(Map.LogName));
-        writer.Write(Catalog.Count);
+        Span<byte> header = stackalloc byte[HeaderBytes];
+        WriteHeader(header);
+        stream.Write(header);
+        WriteBytes(stream, Map.IndexMetadata);
+        WriteBytes(stream, Map.LogMetadata);
+        WriteBytes(stream, Encoding.UTF8.GetBytes(Map.LogName));
+        WriteCount(stream, Catalog.Count);
         foreach (var part in Catalog)
-            WriteBytes(writer, part);
-        writer.Write(Segments.Count);
+            WriteBytes(stream, part);
+        WriteCount(stream, Segments.Count);
+        Span<byte> state = stackalloc byte[SegmentState.SizeBytes];
         foreach (var segment in Segments)
         {
-            writer.Write(segment.Number);
-            writer.Write(segment.SegmentBytes);
-            writer.Write(segment.EndBytes);
-            writer.Write(0);
-            writer.Write(segment.Entries);
+            segment.Write(state);
+            stream.Write(state);
         }
 
-        writer.Write(Layers.Count);
+        WriteCount(stream, Layers.Count);
         foreach (var layer in Layers)
-            WriteLayer(writer, layer);
-        writer.Flush();
+            layer.Write(stream);
         return stream.ToArray();
     }
 
-    /// <summary>Parses a file whose checksum was found right.</summary>
-    public static bool TryRead(byte[] bytes, Guid storeId, out CheckpointFile? checkpoint, out string fault)
+    /// <summary>Parses a file of which P1 was found to hold.</summary>
+    public static bool TryRead(ReadOnlySpan<byte> bytes, Guid storeId, out CheckpointFile? checkpoint, out string fault)
     {
         checkpoint = null;
         fault = "";
-        using var reader = new BinaryReader(new MemoryStream(bytes, writable: false));
-        try
-        {
-            if (bytes.Length < 16 || !bytes.AsSpan().StartsWith(Magic))
-            {
-                fault = "P2: magic is not \"CowCkpnt\"";
-                return false;
-            }
-
-            reader.BaseStream.Position = 8;
-            if (reader.ReadUInt32() != StoreFormat.Version || reader.ReadUInt32() != 0 || ReadGuid(reader) != storeId)
-            {
-                fault = "P2: version or store id differ";
-                return false;
-            }
-
-            checkpoint = Read(reader, storeId);
-            return true;
-        }
-        catch (Exception failure) when (failure is EndOfStreamException or ArgumentException or OverflowException or InvalidDataException)
-        {
+        if (bytes.Length < StoreIdAt + UuidBytes || !bytes.StartsWith(Magic))
+            fault = "P2: magic is not \"CowCkpnt\"";
+        else if (BinaryPrimitives.ReadUInt32LittleEndian(bytes[VersionAt..]) != StoreFormat.Version || BinaryPrimitives.ReadUInt32LittleEndian(bytes[ZeroAt..]) != 0)
+            fault = "P2: the version differs";
+        else if (new Guid(bytes.Slice(StoreIdAt, UuidBytes), bigEndian: true) != storeId)
+            fault = "P2: the store id differs";
+        else if (bytes.Length < HeaderBytes || !TryReadLists(bytes, storeId, out checkpoint))
             fault = "P3: it is cut off or a count is wrong";
-            return false;
-        }
+        return fault.Length == 0;
     }
 
-    private static CheckpointFile Read(BinaryReader reader, Guid storeId)
+    private void WriteHeader(Span<byte> header)
     {
-        var number = reader.ReadUInt64();
-        var sequence = reader.ReadUInt64();
-        var end = new LogPosition(reader.ReadUInt32(), reader.ReadUInt32());
-        var extentId = reader.ReadUInt64();
-        var nextSegment = reader.ReadUInt32();
-        var imageSegment = reader.ReadUInt32();
-        var indexToken = ReadGuid(reader);
-        var logToken = ReadGuid(reader);
-        var indexBytes = reader.ReadInt64();
-        var indexChecksum = reader.ReadUInt32();
-        var tag = reader.ReadUInt32();
-        var (logBegin, logTail) = (reader.ReadInt64(), reader.ReadInt64());
-        var map = new MapCheckpoint(indexToken, logToken, ReadBytes(reader), ReadBytes(reader), indexBytes, indexChecksum, tag, Encoding.UTF8.GetString(ReadBytes(reader)), logBegin, logTail);
-        if (map.LogName.AsSpan().IndexOfAny('/', '\0') >= 0)
-            throw new InvalidDataException();
+        header.Clear();
+        Magic.CopyTo(header[MagicAt..]);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[VersionAt..], StoreFormat.Version);
+        StoreId.TryWriteBytes(header[StoreIdAt..], bigEndian: true, out _);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[NumberAt..], Number);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[NextSequenceAt..], Start.NextSequence);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[EndSegmentAt..], Start.PreviousEnd.Segment);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[EndOffsetAt..], Start.PreviousEnd.OffsetBytes);
+        BinaryPrimitives.WriteUInt64LittleEndian(header[NextExtentIdAt..], Start.NextExtentId);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[NextSegmentAt..], Start.NextSegment);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[ImageSegmentAt..], ImageSegment);
+        Map.IndexToken.TryWriteBytes(header[IndexTokenAt..], bigEndian: true, out _);
+        Map.LogToken.TryWriteBytes(header[LogTokenAt..], bigEndian: true, out _);
+        BinaryPrimitives.WriteInt64LittleEndian(header[IndexBytesAt..], Map.IndexFileBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[IndexCrcAt..], Map.IndexFileChecksum);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[MapTagAt..], Map.MapTag);
+        BinaryPrimitives.WriteInt64LittleEndian(header[LogBeginAt..], Map.LogBegin);
+        BinaryPrimitives.WriteInt64LittleEndian(header[LogTailAt..], Map.LogTail);
+    }
 
+    private static bool TryReadLists(ReadOnlySpan<byte> bytes, Guid storeId, out CheckpointFile? checkpoint)
+    {
+        checkpoint = null;
+        var rest = bytes[HeaderBytes..];
         var catalog = new List<byte[]>();
-        for (var left = ReadCount(reader, 4); left > 0; left--)
-            catalog.Add(ReadBytes(reader));
         var segments = new List<SegmentState>();
-        for (var left = ReadCount(reader, 24); left > 0; left--)
-        {
-            var (segment, size, endBytes) = (reader.ReadUInt32(), reader.ReadUInt32(), reader.ReadUInt32());
-            reader.ReadUInt32();
-            segments.Add(new SegmentState(segment, size, endBytes, reader.ReadInt64()));
-        }
-
         var layers = new List<LayerImage>();
-        for (var left = ReadCount(reader, 24); left > 0; left--)
-            layers.Add(ReadLayer(reader));
-        return new CheckpointFile
+        if (!TryTakeBytes(ref rest, out var indexMetadata) || !TryTakeBytes(ref rest, out var logMetadata) || !TryTakeBytes(ref rest, out var name) ||
+            name.ContainsAny("/\0"u8) || !TryTakeCatalog(ref rest, catalog) || !TryTakeSegments(ref rest, segments) || !TryTakeLayers(ref rest, layers))
+            return false;
+        var end = new LogPosition(BinaryPrimitives.ReadUInt32LittleEndian(bytes[EndSegmentAt..]), BinaryPrimitives.ReadUInt32LittleEndian(bytes[EndOffsetAt..]));
+        checkpoint = new CheckpointFile
         {
             StoreId = storeId,
-            Number = number,
-            Start = new LogStart(sequence, end, extentId, ContinueInSegment: end.Segment != 0, nextSegment),
-            ImageSegment = imageSegment,
-            Map = map,
+            Number = BinaryPrimitives.ReadUInt64LittleEndian(bytes[NumberAt..]),
+            Start = new LogStart(
+                BinaryPrimitives.ReadUInt64LittleEndian(bytes[NextSequenceAt..]),
+                end,
+                BinaryPrimitives.ReadUInt64LittleEndian(bytes[NextExtentIdAt..]),
+                ContinueInSegment: end.Segment != 0,
+                BinaryPrimitives.ReadUInt32LittleEndian(bytes[NextSegmentAt..])),
+            ImageSegment = BinaryPrimitives.ReadUInt32LittleEndian(bytes[ImageSegmentAt..]),
+            Map = new MapCheckpoint(
+                new Guid(bytes.Slice(IndexTokenAt, UuidBytes), bigEndian: true),
+                new Guid(bytes.Slice(LogTokenAt, UuidBytes), bigEndian: true),
+                indexMetadata.ToArray(),
+                logMetadata.ToArray(),
+                BinaryPrimitives.ReadInt64LittleEndian(bytes[IndexBytesAt..]),
+                BinaryPrimitives.ReadUInt32LittleEndian(bytes[IndexCrcAt..]),
+                BinaryPrimitives.ReadUInt32LittleEndian(bytes[MapTagAt..]),
+                Encoding.UTF8.GetString(name),
+                BinaryPrimitives.ReadInt64LittleEndian(bytes[LogBeginAt..]),
+                BinaryPrimitives.ReadInt64LittleEndian(bytes[LogTailAt..])),
             Catalog = catalog,
             Segments = segments,
             Layers = layers,
         };
+        return true;
     }
 
-    private static void WriteLayer(BinaryWriter writer, LayerImage layer)
+    private static bool TryTakeCatalog(ref ReadOnlySpan<byte> rest, List<byte[]> catalog)
     {
-        writer.Write(layer.Id.Value);
-        writer.Write(layer.Chunks.Count);
-        writer.Write(layer.StoredBytes);
-        writer.Write(layer.WrittenBlocks);
-        foreach (var (chunk, words) in layer.Chunks)
+        if (!TryTakeCount(ref rest, sizeof(int), out var left))
+            return false;
+        for (; left > 0; left--)
         {
-            writer.Write(chunk);
-            foreach (var word in words)
-                writer.Write(word);
-        }
-    }
-
-    private static LayerImage ReadLayer(BinaryReader reader)
-    {
-        var id = new LayerId(reader.ReadUInt32());
-        var count = ReadCount(reader, 0);
-        var stored = reader.ReadInt64();
-        var blocks = reader.ReadInt64();
-        if ((long)count * (4 + WordsBytes) > reader.BaseStream.Length - reader.BaseStream.Position)
-            throw new InvalidDataException();
-        var chunks = new List<(uint, ulong[])>(count);
-        for (var left = count; left > 0; left--)
-        {
-            var chunk = reader.ReadUInt32();
-            var words = new ulong[PageSet.ChunkWords];
-            for (var i = 0; i < words.Length; i++)
-                words[i] = reader.ReadUInt64();
-            chunks.Add((chunk, words));
+            if (!TryTakeBytes(ref rest, out var part))
+                return false;
+            catalog.Add(part.ToArray());
         }
 
-        return new LayerImage(id, stored, blocks, chunks);
+        return true;
     }
 
-    private static void WriteBytes(BinaryWriter writer, byte[] bytes)
+    private static bool TryTakeSegments(ref ReadOnlySpan<byte> rest, List<SegmentState> segments)
     {
-        writer.Write(bytes.Length);
-        writer.Write(bytes);
+        if (!TryTakeCount(ref rest, SegmentState.SizeBytes, out var left))
+            return false;
+        for (; left > 0; left--)
+        {
+            segments.Add(SegmentState.Read(rest));
+            rest = rest[SegmentState.SizeBytes..];
+        }
+
+        return true;
     }
 
-    private static byte[] ReadBytes(BinaryReader reader) => reader.ReadBytes(ReadCount(reader, 1));
-
-    private static int ReadCount(BinaryReader reader, int bytesEach)
+    private static bool TryTakeLayers(ref ReadOnlySpan<byte> rest, List<LayerImage> layers)
     {
-        var count = reader.ReadInt32();
-        if (count < 0 || (long)count * bytesEach > reader.BaseStream.Length - reader.BaseStream.Position)
-            throw new InvalidDataException();
-        return count;
+        if (!TryTakeCount(ref rest, LayerImage.HeaderBytes, out var left))
+            return false;
+        for (; left > 0; left--)
+        {
+            if (!LayerImage.TryTake(ref rest, out var layer))
+                return false;
+            layers.Add(layer);
+        }
+
+        return true;
     }
 
-    private static Guid ReadGuid(BinaryReader reader) => new(reader.ReadBytes(16), bigEndian: true);
+    private static void WriteCount(Stream stream, int count)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(int)];
+        BinaryPrimitives.WriteInt32LittleEndian(bytes, count);
+        stream.Write(bytes);
+    }
+
+    private static void WriteBytes(Stream stream, byte[] bytes)
+    {
+        WriteCount(stream, bytes.Length);
+        stream.Write(bytes);
+    }
+
+    private static bool TryTakeBytes(ref ReadOnlySpan<byte> rest, out ReadOnlySpan<byte> bytes)
+    {
+        bytes = default;
+        if (!TryTakeCount(ref rest, 1, out var length))
+            return false;
+        bytes = rest[..length];
+        rest = rest[length..];
+        return true;
+    }
+
+    /// <summary>A count of things of which each takes at least so many bytes of what follows.</summary>
+    private static bool TryTakeCount(ref ReadOnlySpan<byte> rest, int bytesEach, out int count)
+    {
+        count = 0;
+        if (rest.Length < sizeof(int))
+            return false;
+        count = BinaryPrimitives.ReadInt32LittleEndian(rest);
+        rest = rest[sizeof(int)..];
+        return count >= 0 && (long)count * bytesEach <= rest.Length;
+    }
 }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using static CowScsi.Engine.DescriptorFields;
 
 namespace CowScsi.Engine;
 
@@ -18,57 +19,77 @@ internal enum DescriptorType : byte
     CatalogImage = 4,
 }
 
+/// <summary>Where the fields of a descriptor lie. Beside it, since a type that lives on the stack cannot be asked by reflection.</summary>
+internal static class DescriptorFields
+{
+    internal const int TypeAt = 0;
+    internal const int UnitsAt = 1;
+    internal const int BlocksAt = 2;
+    internal const int EncodingAt = 3;
+    internal const int LayerAt = 4;
+    internal const int PageAt = 8;
+    internal const int PayloadBytesAt = 12;
+    internal const int ExtentIdAt = 16;
+    internal const int PayloadOffsetAt = 24;
+    internal const int ChecksumsAt = 28;
+    internal const int FixedBytes = ChecksumsAt;
+    internal const int UnitBytes = 8;
+
+    /// <summary>Where the fields lie.</summary>
+    public static StoredLayout Layout { get; } = new(
+        "Descriptor",
+        FixedBytes,
+        StoredField.Of("type", FieldKind.Number, TypeAt, 1),
+        StoredField.Of("units", FieldKind.Number, UnitsAt, 1),
+        StoredField.Of("blocks", FieldKind.Hex, BlocksAt, 1),
+        StoredField.Of("encoding", FieldKind.Hex, EncodingAt, 1),
+        StoredField.Of("layer", FieldKind.Number, LayerAt, 4),
+        StoredField.Of("page", FieldKind.Number, PageAt, 4),
+        StoredField.Of("payload_bytes", FieldKind.Number, PayloadBytesAt, 4),
+        StoredField.Of("extent_id", FieldKind.Number, ExtentIdAt, 8),
+        StoredField.Of("payload_offset", FieldKind.Number, PayloadOffsetAt, 4),
+        new StoredField("checksums", FieldKind.Bytes, ChecksumsAt, 0, Length: "4 × n"));
+}
+
 /// <summary>
-/// One record of a batch. docs/format.md, "Descriptor". Its size is a multiple of 8.
-/// <code>
-///  0  u8   type: 1 extent, 2 zero, 3 catalog change, 4 catalog image
-///  1  u8   size of the descriptor in units of 8 bytes
-///  2  u8   extent, zero: bits 0-3 first block in the page, bits 4-7 number of blocks minus one; else 0
-///  3  u8   extent: encoding (bits 2-3 codec, 4-5 cipher); else 0
-///  4  u32  extent, zero: layer, not 0; else 0
-///  8  u32  extent, zero: page; else 0
-/// 12  u32  length of the payload in bytes (0 for zero)
-/// 16  u64  extent, zero: extent id, not 0; else 0
-/// 24  u32  offset of the payload in the batch (0 for zero)
-/// 28  u32  extent stored raw: a CRC-32C for each block; compressed extent and catalog: one of the payload; zero: absent
-/// </code>
+/// One record of a batch. docs/format.md, "Descriptor"; the fields are in <see cref="DescriptorFields"/>. Its size is a multiple of 8.
 /// Valid if and only if: (D1) type is known; (D2) size is what type and blocks demand; (D3) layer and extent id are not 0 where they
-/// count; (D4) first block and number stay inside the page, which is below 2^30; (D6) the encoding is raw or LZ4, with or without XTS; (D5) the payload lies inside the batch behind the header block, and is
-/// 4096 bytes a block where it is raw, 16 to 65,535 bytes where it is compressed.
+/// count; (D4) first block and number stay inside the page, which is below 2^30; (D5) the payload lies inside the batch behind the header
+/// block, and is 4096 bytes a block where it is raw, 16 to 65,535 bytes where it is compressed; (D6) the encoding is raw or LZ4, with or
+/// without XTS.
 /// </summary>
 internal readonly ref struct Descriptor
 {
-    private const int FixedBytes = 28;
     private const byte CodecMask = 0x0C;
 
     private readonly ReadOnlySpan<byte> bytes;
 
     private Descriptor(ReadOnlySpan<byte> bytes) => this.bytes = bytes;
 
-    public DescriptorType Type => (DescriptorType)bytes[0];
+    public DescriptorType Type => (DescriptorType)bytes[TypeAt];
 
     public int SizeBytes => bytes.Length;
 
-    public int FirstBlock => bytes[2] & 0x0F;
+    public int FirstBlock => bytes[BlocksAt] & 0x0F;
 
-    public int BlockCount => (bytes[2] >> 4) + 1;
+    public int BlockCount => (bytes[BlocksAt] >> 4) + 1;
 
-    public ExtentEncoding Encoding => (ExtentEncoding)bytes[3];
+    public ExtentEncoding Encoding => (ExtentEncoding)bytes[EncodingAt];
 
-    public LayerId Layer => new(BinaryPrimitives.ReadUInt32LittleEndian(bytes[4..]));
+    public LayerId Layer => new(BinaryPrimitives.ReadUInt32LittleEndian(bytes[LayerAt..]));
 
-    public PageNumber Page => new(BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]));
+    public PageNumber Page => new(BinaryPrimitives.ReadUInt32LittleEndian(bytes[PageAt..]));
 
-    public int PayloadBytes => BinaryPrimitives.ReadInt32LittleEndian(bytes[12..]);
+    public int PayloadBytes => BinaryPrimitives.ReadInt32LittleEndian(bytes[PayloadBytesAt..]);
 
-    public ulong ExtentId => BinaryPrimitives.ReadUInt64LittleEndian(bytes[16..]);
+    public ulong ExtentId => BinaryPrimitives.ReadUInt64LittleEndian(bytes[ExtentIdAt..]);
 
-    public int PayloadOffset => BinaryPrimitives.ReadInt32LittleEndian(bytes[24..]);
+    public int PayloadOffset => BinaryPrimitives.ReadInt32LittleEndian(bytes[PayloadOffsetAt..]);
 
-    public bool IsCompressed => (bytes[3] & CodecMask) != 0;
+    public bool IsCompressed => (bytes[EncodingAt] & CodecMask) != 0;
 
     /// <summary>Checksum of a raw extent's block, or of the whole payload (<paramref name="index"/> 0).</summary>
-    public uint Checksum(int index) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[(FixedBytes + (index * 4))..]);
+    public uint Checksum(int index) => BinaryPrimitives.ReadUInt32LittleEndian(bytes[(ChecksumsAt + (index * 4))..]);
 
     public int ChecksumCount => Type switch
     {
@@ -87,9 +108,9 @@ internal readonly ref struct Descriptor
     public static void WriteExtent(Span<byte> target, LayerId layer, PageNumber page, int first, int count, ExtentEncoding encoding, ulong extentId, int payloadOffset, int payloadBytes)
     {
         WriteBlocks(target, DescriptorType.Extent, layer, page, first, count, extentId);
-        target[3] = (byte)encoding;
-        BinaryPrimitives.WriteInt32LittleEndian(target[12..], payloadBytes);
-        BinaryPrimitives.WriteInt32LittleEndian(target[24..], payloadOffset);
+        target[EncodingAt] = (byte)encoding;
+        BinaryPrimitives.WriteInt32LittleEndian(target[PayloadBytesAt..], payloadBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(target[PayloadOffsetAt..], payloadOffset);
     }
 
     public static void WriteZero(Span<byte> target, LayerId layer, PageNumber page, int first, int count, ulong extentId) =>
@@ -98,27 +119,27 @@ internal readonly ref struct Descriptor
     public static void WriteCatalog(Span<byte> target, DescriptorType type, int payloadOffset, int payloadBytes)
     {
         target.Clear();
-        target[0] = (byte)type;
-        target[1] = (byte)(target.Length / 8);
-        BinaryPrimitives.WriteInt32LittleEndian(target[12..], payloadBytes);
-        BinaryPrimitives.WriteInt32LittleEndian(target[24..], payloadOffset);
+        target[TypeAt] = (byte)type;
+        target[UnitsAt] = (byte)(target.Length / UnitBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(target[PayloadBytesAt..], payloadBytes);
+        BinaryPrimitives.WriteInt32LittleEndian(target[PayloadOffsetAt..], payloadOffset);
     }
 
     public static void WriteChecksum(Span<byte> target, int index, uint checksum) =>
-        BinaryPrimitives.WriteUInt32LittleEndian(target[(FixedBytes + (index * 4))..], checksum);
+        BinaryPrimitives.WriteUInt32LittleEndian(target[(ChecksumsAt + (index * 4))..], checksum);
 
     /// <summary>Reads the descriptor at the start of <paramref name="descriptors"/> of a batch of <paramref name="batchBytes"/>.</summary>
     public static bool TryRead(ReadOnlySpan<byte> descriptors, int batchBytes, out Descriptor descriptor, out string fault)
     {
         descriptor = default;
         fault = "";
-        if (descriptors.Length < FixedBytes || descriptors[1] * 8 < FixedBytes || descriptors[1] * 8 > descriptors.Length)
+        if (descriptors.Length < FixedBytes || descriptors[UnitsAt] * UnitBytes < FixedBytes || descriptors[UnitsAt] * UnitBytes > descriptors.Length)
         {
             fault = "D2: it does not fit into the header block";
             return false;
         }
 
-        var read = new Descriptor(descriptors[..(descriptors[1] * 8)]);
+        var read = new Descriptor(descriptors[..(descriptors[UnitsAt] * UnitBytes)]);
         var type = read.Type;
         if (type is not (DescriptorType.Extent or DescriptorType.Zero or DescriptorType.Catalog or DescriptorType.CatalogImage))
             fault = $"D1: type {(byte)type} is unknown";
@@ -155,13 +176,13 @@ internal readonly ref struct Descriptor
     private static void WriteBlocks(Span<byte> target, DescriptorType type, LayerId layer, PageNumber page, int first, int count, ulong extentId)
     {
         target.Clear();
-        target[0] = (byte)type;
-        target[1] = (byte)(target.Length / 8);
-        target[2] = (byte)(first | ((count - 1) << 4));
-        BinaryPrimitives.WriteUInt32LittleEndian(target[4..], layer.Value);
-        BinaryPrimitives.WriteUInt32LittleEndian(target[8..], page.Value);
-        BinaryPrimitives.WriteUInt64LittleEndian(target[16..], extentId);
+        target[TypeAt] = (byte)type;
+        target[UnitsAt] = (byte)(target.Length / UnitBytes);
+        target[BlocksAt] = (byte)(first | ((count - 1) << 4));
+        BinaryPrimitives.WriteUInt32LittleEndian(target[LayerAt..], layer.Value);
+        BinaryPrimitives.WriteUInt32LittleEndian(target[PageAt..], page.Value);
+        BinaryPrimitives.WriteUInt64LittleEndian(target[ExtentIdAt..], extentId);
     }
 
-    private static int RoundUp(int bytes) => (bytes + 7) & ~7;
+    private static int RoundUp(int bytes) => (bytes + UnitBytes - 1) & ~(UnitBytes - 1);
 }

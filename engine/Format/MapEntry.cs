@@ -29,16 +29,8 @@ public enum ExtentEncoding : byte
 }
 
 /// <summary>
-/// One block's place: 24 bytes, one of sixteen in a map page. docs/format.md, "Map page".
-/// <code>
-///  0  u64 ExtentId      unique in the life of the store; order of ids is order of effect
-///  8  u32 Segment       segment that holds the record (of a Zero entry as well)
-/// 12  u32 OffsetBytes   of the block's stored bytes where stored raw; of the extent's where it is compressed
-/// 16  u32 Checksum      CRC-32C of those bytes
-/// 20  u16 StoredBytes   length of those bytes (4096 where stored raw)
-/// 22  u8  Place         bits 0-3 index of the block in its extent, bits 4-7 number of the extent's blocks minus one
-/// 23  u8  Flags         bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 unused, 7 inherited
-/// </code>
+/// One block's place: 24 bytes, one of sixteen in a map page. docs/format.md, "Map page"; the fields are in
+/// <see cref="Layout"/>.
 /// </summary>
 [StructLayout(LayoutKind.Sequential, Size = SizeBytes)]
 public struct MapEntry
@@ -49,13 +41,29 @@ public struct MapEntry
     private const byte EncodingMask = 0x3C;
     private const byte InheritedFlag = 0x80;
 
+    /// <summary>Unique in the life of the store; the order of ids is the order of effect.</summary>
     public ulong ExtentId;
+
+    /// <summary>Segment that holds the record, of a Zero entry as well.</summary>
     public uint Segment;
+
+    /// <summary>Of the block's stored bytes where stored raw; of the extent's where it is compressed.</summary>
     public uint OffsetBytes;
+
+    /// <summary>CRC-32C of those bytes.</summary>
     public uint Checksum;
+
+    /// <summary>Length of those bytes (4096 where stored raw).</summary>
     public ushort StoredBytes;
+
+    /// <summary>Bits 0-3 index of the block in its extent, bits 4-7 number of the extent's blocks minus one.</summary>
     public byte Place;
+
+    /// <summary>Bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 unused, 7 inherited.</summary>
     public byte Flags;
+
+    /// <summary>Where the fields lie: the compiler's word for it, since the index stores the structure as it is in memory.</summary>
+    public static StoredLayout Layout { get; } = MakeLayout();
 
     public readonly EntryKind Kind => (EntryKind)(Flags & KindMask);
 
@@ -93,4 +101,19 @@ public struct MapEntry
     };
 
     public void MarkInherited() => Flags |= InheritedFlag;
+
+    private static StoredLayout MakeLayout()
+    {
+        var entry = default(MapEntry);
+        return new StoredLayout(
+            "Map page",
+            SizeBytes,
+            StoredField.Of("extent_id", FieldKind.Number, StoredField.OffsetIn(in entry, in entry.ExtentId), 8),
+            StoredField.Of("segment", FieldKind.Number, StoredField.OffsetIn(in entry, in entry.Segment), 4),
+            StoredField.Of("offset", FieldKind.Number, StoredField.OffsetIn(in entry, in entry.OffsetBytes), 4),
+            StoredField.Of("checksum", FieldKind.Hex, StoredField.OffsetIn(in entry, in entry.Checksum), 4),
+            StoredField.Of("stored_bytes", FieldKind.Number, StoredField.OffsetIn(in entry, in entry.StoredBytes), 2),
+            StoredField.Of("place", FieldKind.Hex, StoredField.OffsetIn(in entry, in entry.Place), 1),
+            StoredField.Of("flags", FieldKind.Hex, StoredField.OffsetIn(in entry, in entry.Flags), 1));
+    }
 }

@@ -14,26 +14,7 @@ internal enum StoreState : uint
 
 /// <summary>
 /// One of the two slots (at bytes 0 and 4096) of the file <c>superblock</c>. The valid slot with the higher sequence counts; each
-/// update writes the other slot, so a torn write leaves the older state. docs/format.md, "Superblock".
-/// <code>
-///   0  u8[8] magic "CowStore"
-///   8  u32   format version, 1
-///  12  u32   CRC-32C of bytes 0-11 and 16-4095
-///  16  u64   sequence, from 1, one more with each update
-///  24  u8[16] store id (UUID, big-endian as printed)
-///  40  u64   incompatible features: an unknown bit forbids opening
-///  48  u64   compatible features: unknown bits are kept
-///  56  u64   autoclear features: cleared by a writer that does not know them
-///  64  u32   state: 1 clean, 2 open
-///  68  u32   0
-///  72  u64   number of the checkpoint in force, 0 for none
-///  80  u64   length of its file in bytes
-///  88  u32   CRC-32C of its file
-///  92  u32   segment size in bytes for new segments
-///  96  u64   tweak salt: random, low 8 bits zero
-/// 104  i64   time of creation, 100 ns since 0001-01-01 UTC
-/// 112-4095   0
-/// </code>
+/// update writes the other slot, so a torn write leaves the older state. docs/format.md, "Superblock"; the fields are in <see cref="Layout"/>.
 /// Valid if and only if: (S1) magic; (S2) CRC; (S3) version is 1; (S4) sequence is not 0; (S5) state is 1 or 2; (S6) segment size is a
 /// multiple of 4096 from 1 MiB to 1 GiB.
 /// </summary>
@@ -42,7 +23,45 @@ internal readonly record struct Superblock
     public const int SizeBytes = 4096;
     public const int SlotCount = 2;
 
-    private const int CrcOffset = 12;
+    private const int MagicAt = 0;
+    private const int VersionAt = 8;
+    private const int CrcAt = 12;
+    private const int SequenceAt = 16;
+    private const int StoreIdAt = 24;
+    private const int IncompatibleAt = 40;
+    private const int CompatibleAt = 48;
+    private const int AutoclearAt = 56;
+    private const int StateAt = 64;
+    private const int Zero1At = 68;
+    private const int CheckpointNumberAt = 72;
+    private const int CheckpointBytesAt = 80;
+    private const int CheckpointCrcAt = 88;
+    private const int SegmentBytesAt = 92;
+    private const int TweakSaltAt = 96;
+    private const int CreatedAt = 104;
+    private const int Zero2At = 112;
+
+    /// <summary>Where the fields lie.</summary>
+    public static StoredLayout Layout { get; } = new(
+        "Superblock",
+        SizeBytes,
+        StoredField.Of("magic", FieldKind.Text, MagicAt, 8),
+        StoredField.Of("version", FieldKind.Number, VersionAt, 4),
+        StoredField.Of("crc", FieldKind.Hex, CrcAt, 4),
+        StoredField.Of("sequence", FieldKind.Number, SequenceAt, 8),
+        StoredField.Of("store_id", FieldKind.Uuid, StoreIdAt, 16),
+        StoredField.Of("incompatible", FieldKind.Hex, IncompatibleAt, 8),
+        StoredField.Of("compatible", FieldKind.Hex, CompatibleAt, 8),
+        StoredField.Of("autoclear", FieldKind.Hex, AutoclearAt, 8),
+        StoredField.Of("state", FieldKind.Number, StateAt, 4),
+        StoredField.Of("zero", FieldKind.Zero, Zero1At, 4),
+        StoredField.Of("checkpoint_number", FieldKind.Number, CheckpointNumberAt, 8),
+        StoredField.Of("checkpoint_bytes", FieldKind.Number, CheckpointBytesAt, 8),
+        StoredField.Of("checkpoint_crc", FieldKind.Hex, CheckpointCrcAt, 4),
+        StoredField.Of("segment_bytes", FieldKind.Number, SegmentBytesAt, 4),
+        StoredField.Of("tweak_salt", FieldKind.Bytes, TweakSaltAt, 8),
+        StoredField.Of("created", FieldKind.Time, CreatedAt, 8),
+        StoredField.Of("zero", FieldKind.Zero, Zero2At, SizeBytes - Zero2At));
 
     public ulong Sequence { get; init; }
 
@@ -75,20 +94,20 @@ internal readonly record struct Superblock
         slot = slot[..SizeBytes];
         slot.Clear();
         Magic.CopyTo(slot);
-        BinaryPrimitives.WriteUInt32LittleEndian(slot[8..], StoreFormat.Version);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[16..], Sequence);
-        StoreId.TryWriteBytes(slot[24..], bigEndian: true, out _);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[40..], Incompatible);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[48..], Compatible);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[56..], Autoclear);
-        BinaryPrimitives.WriteUInt32LittleEndian(slot[64..], (uint)State);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[72..], CheckpointNumber);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[80..], CheckpointBytes);
-        BinaryPrimitives.WriteUInt32LittleEndian(slot[88..], CheckpointChecksum);
-        BinaryPrimitives.WriteUInt32LittleEndian(slot[92..], SegmentBytes);
-        BinaryPrimitives.WriteUInt64LittleEndian(slot[96..], TweakSalt);
-        BinaryPrimitives.WriteInt64LittleEndian(slot[104..], CreatedTicks);
-        BinaryPrimitives.WriteUInt32LittleEndian(slot[CrcOffset..], ComputeCrc(slot));
+        BinaryPrimitives.WriteUInt32LittleEndian(slot[VersionAt..], StoreFormat.Version);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[SequenceAt..], Sequence);
+        StoreId.TryWriteBytes(slot[StoreIdAt..], bigEndian: true, out _);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[IncompatibleAt..], Incompatible);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[CompatibleAt..], Compatible);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[AutoclearAt..], Autoclear);
+        BinaryPrimitives.WriteUInt32LittleEndian(slot[StateAt..], (uint)State);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[CheckpointNumberAt..], CheckpointNumber);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[CheckpointBytesAt..], CheckpointBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(slot[CheckpointCrcAt..], CheckpointChecksum);
+        BinaryPrimitives.WriteUInt32LittleEndian(slot[SegmentBytesAt..], SegmentBytes);
+        BinaryPrimitives.WriteUInt64LittleEndian(slot[TweakSaltAt..], TweakSalt);
+        BinaryPrimitives.WriteInt64LittleEndian(slot[CreatedAt..], CreatedTicks);
+        BinaryPrimitives.WriteUInt32LittleEndian(slot[CrcAt..], ComputeCrc(slot));
     }
 
     /// <summary>Reads one slot. <paramref name="fault"/> names the predicate that failed.</summary>
@@ -100,26 +119,26 @@ internal readonly record struct Superblock
         slot = slot[..SizeBytes];
         if (!slot.StartsWith(Magic))
             return Refuse("S1: magic is not \"CowStore\"", out fault);
-        if (BinaryPrimitives.ReadUInt32LittleEndian(slot[CrcOffset..]) != ComputeCrc(slot))
+        if (BinaryPrimitives.ReadUInt32LittleEndian(slot[CrcAt..]) != ComputeCrc(slot))
             return Refuse("S2: checksum does not match", out fault);
-        var version = BinaryPrimitives.ReadUInt32LittleEndian(slot[8..]);
+        var version = BinaryPrimitives.ReadUInt32LittleEndian(slot[VersionAt..]);
         if (version != StoreFormat.Version)
             return Refuse($"S3: format version is {version}, this build reads version {StoreFormat.Version}", out fault);
 
         var read = new Superblock
         {
-            Sequence = BinaryPrimitives.ReadUInt64LittleEndian(slot[16..]),
-            StoreId = new Guid(slot.Slice(24, 16), bigEndian: true),
-            Incompatible = BinaryPrimitives.ReadUInt64LittleEndian(slot[40..]),
-            Compatible = BinaryPrimitives.ReadUInt64LittleEndian(slot[48..]),
-            Autoclear = BinaryPrimitives.ReadUInt64LittleEndian(slot[56..]),
-            State = (StoreState)BinaryPrimitives.ReadUInt32LittleEndian(slot[64..]),
-            CheckpointNumber = BinaryPrimitives.ReadUInt64LittleEndian(slot[72..]),
-            CheckpointBytes = BinaryPrimitives.ReadUInt64LittleEndian(slot[80..]),
-            CheckpointChecksum = BinaryPrimitives.ReadUInt32LittleEndian(slot[88..]),
-            SegmentBytes = BinaryPrimitives.ReadUInt32LittleEndian(slot[92..]),
-            TweakSalt = BinaryPrimitives.ReadUInt64LittleEndian(slot[96..]),
-            CreatedTicks = BinaryPrimitives.ReadInt64LittleEndian(slot[104..]),
+            Sequence = BinaryPrimitives.ReadUInt64LittleEndian(slot[SequenceAt..]),
+            StoreId = new Guid(slot.Slice(StoreIdAt, 16), bigEndian: true),
+            Incompatible = BinaryPrimitives.ReadUInt64LittleEndian(slot[IncompatibleAt..]),
+            Compatible = BinaryPrimitives.ReadUInt64LittleEndian(slot[CompatibleAt..]),
+            Autoclear = BinaryPrimitives.ReadUInt64LittleEndian(slot[AutoclearAt..]),
+            State = (StoreState)BinaryPrimitives.ReadUInt32LittleEndian(slot[StateAt..]),
+            CheckpointNumber = BinaryPrimitives.ReadUInt64LittleEndian(slot[CheckpointNumberAt..]),
+            CheckpointBytes = BinaryPrimitives.ReadUInt64LittleEndian(slot[CheckpointBytesAt..]),
+            CheckpointChecksum = BinaryPrimitives.ReadUInt32LittleEndian(slot[CheckpointCrcAt..]),
+            SegmentBytes = BinaryPrimitives.ReadUInt32LittleEndian(slot[SegmentBytesAt..]),
+            TweakSalt = BinaryPrimitives.ReadUInt64LittleEndian(slot[TweakSaltAt..]),
+            CreatedTicks = BinaryPrimitives.ReadInt64LittleEndian(slot[CreatedAt..]),
         };
         if (read.Sequence == 0)
             return Refuse("S4: sequence is 0", out fault);
@@ -133,7 +152,7 @@ internal readonly record struct Superblock
     }
 
     private static uint ComputeCrc(ReadOnlySpan<byte> slot) =>
-        Crc32C.Compute(slot[(CrcOffset + 4)..], Crc32C.Compute(slot[..CrcOffset]));
+        Crc32C.Compute(slot[(CrcAt + 4)..], Crc32C.Compute(slot[..CrcAt]));
 
     private static bool Refuse(string reason, out string fault)
     {

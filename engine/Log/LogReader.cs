@@ -75,8 +75,7 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
     }
 
     /// <summary>The descriptors of a batch's header block, which was valid when the chain was followed.</summary>
-    public static ReadOnlySpan<byte> DescriptorsOf(ReadOnlySpan<byte> block) =>
-        block.Slice(BatchHeader.SizeBytes, System.Buffers.Binary.BinaryPrimitives.ReadUInt16LittleEndian(block[50..]));
+    public static ReadOnlySpan<byte> DescriptorsOf(ReadOnlySpan<byte> block) => BatchHeader.DescriptorsOf(block);
 
     /// <summary>Reads only the header block of a batch.</summary>
     public ReadOnlySpan<byte> ReadHeaderBlock(BatchPlace place)
@@ -183,30 +182,10 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
             return false;
         if (!BatchHeader.TryRead(headerBlock, storeTag, place, segment.SegmentBytes, out header, out fault))
             return false;
-        if (header.Sequence != sequence)
-            fault = $"B5: sequence is {header.Sequence}";
-        else if (header.PreviousEnd != previousEnd)
-            fault = $"B7: it follows {header.PreviousEnd}";
-        else if (FindDescriptorFault(header) is { } broken)
-            fault = broken;
-        else
+        if ((header.FindLinkFault(sequence, previousEnd) ?? header.FindDescriptorFault(headerBlock)) is not { } broken)
             return true;
+        fault = broken;
         return false;
-    }
-
-    private string? FindDescriptorFault(BatchHeader header)
-    {
-        var rest = headerBlock.AsSpan(BatchHeader.SizeBytes, header.DescriptorBytes);
-        var count = 0;
-        while (rest.Length > 0)
-        {
-            if (!Descriptor.TryRead(rest, (int)header.LengthBytes, out var descriptor, out var fault))
-                return $"B6: record {count}: {fault}";
-            rest = rest[descriptor.SizeBytes..];
-            count++;
-        }
-
-        return count == header.DescriptorCount ? null : $"B6: {count} records instead of {header.DescriptorCount}";
     }
 
     /// <summary>The highest sequence that an intact batch behind the end says had been durable, and which batch that is.</summary>

@@ -211,6 +211,8 @@ public sealed partial class Store
     /// </summary>
     private void RemoveDeadSegments(CutState state)
     {
+        if (Volatile.Read(ref segmentHolds) > 0)
+            return; // A check reads them; the next checkpoint finds them again.
         var removed = false;
         foreach (var segment in state.Segments)
         {

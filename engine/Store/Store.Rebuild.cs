@@ -128,7 +128,7 @@ public sealed partial class Store
     private ulong RebuildOwnPages(LogReader reader, LogChain chain)
     {
         var next = catalog.NextExtentId;
-        var session = map!.Rent();
+        var window = new RebuildWindow(this, options.MapMemoryBytes / 4);
         foreach (var place in chain.Batches)
         {
             var rest = LogReader.DescriptorsOf(reader.ReadHeaderBlock(place));
@@ -140,24 +140,11 @@ public sealed partial class Store
                 next = Math.Max(next, descriptor.ExtentId + 1);
                 if (!catalog.Contains(descriptor.Layer))
                     continue; // Of a layer that was deleted since.
-                var layer = Layers.GetOrAdd(descriptor.Layer);
-                var edit = default(PageEdit);
-                if (layer.Pages.Contains(descriptor.Page))
-                    edit.Page = LogReplay.ReadPage(session, layer.Id, descriptor.Page);
-                for (var i = 0; i < descriptor.BlockCount; i++)
-                {
-                    var entry = LogReplay.EntryOf(place.Position, descriptor, i);
-                    if (entry.ExtentId >= edit.Page[descriptor.FirstBlock + i].ExtentId)
-                        edit.Set(this, descriptor.FirstBlock + i, in entry);
-                }
-
-                session.Write(layer.Id, descriptor.Page, in edit.Page);
-                layer.Pages.Add(descriptor.Page);
-                layer.Count(edit.StoredChange, edit.BlocksChange);
+                window.Add(place, descriptor);
             }
         }
 
-        map.Return(session);
+        window.Apply();
         return next;
     }
 

@@ -39,19 +39,27 @@ public sealed partial class Store
         var any = gone.Count > 0;
         foreach (var state in gone)
         {
-            foreach (var page in state.Pages.Pages())
-            {
-                if (keeperStop.IsSet)
-                    return any;
-                DropPage(state, page);
-            }
-
-            Layers.Remove(state.Id);
+            if (!DropLayer(state))
+                return any;
         }
 
         foreach (var (state, id) in hidden)
             any |= DropUnreachable(state, id, children, named);
         return any;
+    }
+
+    /// <summary>Drops all pages of a layer that is gone; false where the store is being closed meanwhile.</summary>
+    private bool DropLayer(LayerState state)
+    {
+        foreach (var page in state.Pages.Pages())
+        {
+            if (keeperStop.IsSet)
+                return false;
+            DropPage(state, page);
+        }
+
+        Layers.Remove(state.Id);
+        return true;
     }
 
     private void QueueLeftovers() => reclaimWanted = true;
@@ -109,7 +117,7 @@ public sealed partial class Store
         }
     }
 
-    private void DropPage(LayerState state, PageNumber number)
+    internal void DropPage(LayerState state, PageNumber number)
     {
         var stripe = Stripes.LockOf(PageStripes.IndexOf(number));
         var session = map!.Rent();

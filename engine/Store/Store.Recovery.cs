@@ -11,33 +11,7 @@ public sealed partial class Store
 
     private void Recover()
     {
-        FindSegments();
-        var clean = superblock.State == StoreState.Clean;
-        var checkpoint = LoadCheckpoint(out var fault);
-        var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
-        if (checkpoint is not null)
-        {
-            map = BlockMap.TryRecover(System.IO.Path.Combine(directory.Path, MapFolder), checkpoint.Map, options.MapMemoryBytes, out fault);
-            if (map is null)
-                checkpoint = null;
-        }
-
-        LogStart start;
-        if (checkpoint is not null && TryResume(checkpoint, durable, ref clean, out start, out fault))
-        {
-            unchangedSinceClean = clean;
-        }
-        else
-        {
-            checkpoint = null;
-            if (superblock.CheckpointNumber != 0)
-                options.Notice?.Invoke($"rebuilding the map from the log: {fault}");
-            clean = false;
-            start = Rebuild(durable);
-        }
-
-        if (catalog.FindFault() is { } broken)
-            throw new StoreException(StoreError.Corrupt, $"the catalog of '{directory.Path}' is broken, {broken}");
+        var start = RecoverState(useMap: true, out var clean);
         if (superblock.State != StoreState.Open || (superblock.Autoclear & ~StoreFormat.AutoclearKnown) != 0)
             WriteSuperblock(superblock with { State = StoreState.Open, Autoclear = superblock.Autoclear & StoreFormat.AutoclearKnown });
         if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
@@ -52,6 +26,46 @@ public sealed partial class Store
         if (!clean)
             CheckpointRecovered();
         StartKeeper();
+    }
+
+    /// <summary>Brings map, catalog and figures to the log's end, which is made the end for good; nothing is begun on top of it.</summary>
+    /// <param name="useMap">Whether the checkpoint's map may be taken; otherwise it is rebuilt.</param>
+    /// <param name="clean">Whether the store was closed in order and the log can go on where it stands.</param>
+    private LogStart RecoverState(bool useMap, out bool clean)
+    {
+        FindSegments();
+        clean = superblock.State == StoreState.Clean;
+        var checkpoint = LoadCheckpoint(out var fault);
+        var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        if (checkpoint is not null && !useMap)
+            (checkpoint, fault) = (null, "it was asked for");
+        if (checkpoint is not null)
+        {
+            map = BlockMap.TryRecover(MapPath, checkpoint.Map, options.MapMemoryBytes, out fault);
+            if (map is null)
+                checkpoint = null;
+        }
+
+        LogStart start;
+        if (checkpoint is not null && TryResume(checkpoint, durable, ref clean, out start, out fault))
+        {
+            unchangedSinceClean = clean;
+        }
+        else
+        {
+            if (superblock.CheckpointNumber != 0)
+            {
+                rebuiltBecause = fault;
+                options.Notice?.Invoke($"rebuilding the map from the log: {fault}");
+            }
+
+            clean = false;
+            start = Rebuild(durable);
+        }
+
+        if (catalog.FindFault() is { } broken)
+            throw new StoreException(StoreError.Corrupt, $"the catalog of '{directory.Path}' is broken, {broken}");
+        return start;
     }
 
     /// <summary>
@@ -127,7 +141,7 @@ public sealed partial class Store
         }
     }
 
-    private static bool IsUnborn(StoreFile file, byte[] header) =>
+    internal static bool IsUnborn(StoreFile file, byte[] header) =>
         file.LengthBytes < SegmentHeader.SizeBytes ||
         (file.Read(header, 0) == FileOutcome.Success && !header.AsSpan().ContainsAnyExcept((byte)0) &&
          (file.LengthBytes <= SegmentHeader.SizeBytes || file.Read(header, SegmentHeader.SizeBytes) != FileOutcome.Success || !BatchHeader.HasMagic(header)));
@@ -146,22 +160,14 @@ public sealed partial class Store
 
         using var file = directory.Open(name, writable: false);
         var length = file.LengthBytes;
-        if (length != (long)superblock.CheckpointBytes || length > int.MaxValue)
-        {
-            fault = $"P1: '{file.Path}' has {length} bytes instead of {superblock.CheckpointBytes}";
+        fault = CheckpointFile.FindLengthFault(file.Path, length, superblock) ?? "";
+        if (fault.Length > 0)
             return null;
-        }
-
         var bytes = new byte[length];
-        if (file.Read(bytes, 0) != FileOutcome.Success || Crc32C.Compute(bytes) != superblock.CheckpointChecksum)
-        {
-            fault = $"P1: '{file.Path}' does not match its checksum";
-            return null;
-        }
-
-        if (!CheckpointFile.TryRead(bytes, Id, out var checkpoint, out fault))
-            return null;
-        return checkpoint;
+        fault = file.Read(bytes, 0) != FileOutcome.Success
+            ? $"'{file.Path}' cannot be read: {file.LastError}"
+            : CheckpointFile.FindChecksumFault(file.Path, bytes, superblock) ?? "";
+        return fault.Length == 0 && CheckpointFile.TryRead(bytes, Id, out var checkpoint, out fault) ? checkpoint : null;
     }
 
     private void Adopt(CheckpointFile checkpoint)

@@ -8,11 +8,6 @@ namespace CowScsi.Engine;
 /// </summary>
 public sealed partial class Store : IDisposable
 {
-    private const string SuperblockName = "superblock";
-    private const string LockName = "lock";
-    private const string MapFolder = "map";
-    private const string SegmentFolder = "segments";
-
     private readonly StoreDirectory directory;
     private readonly StoreOptions options;
     private readonly StoreFile lockFile;
@@ -144,9 +139,7 @@ public sealed partial class Store : IDisposable
         {
             file = directory.Open(SuperblockName, writable: true);
             var newest = ReadSuperblock(file);
-            var unknown = newest.Incompatible & ~StoreFormat.IncompatibleKnown;
-            if (unknown != 0)
-                throw new StoreException(StoreError.Unsupported, $"'{file.Path}': the store needs feature bits 0x{unknown:x} that this build does not have; use a newer vdisk");
+            RefuseUnknownFeatures(newest, directory);
             store = new Store(directory, options, lockFile, file, newest);
             store.Recover();
             return store;
@@ -222,6 +215,13 @@ public sealed partial class Store : IDisposable
         lockFile.Dispose();
     }
 
+    internal static void RefuseUnknownFeatures(Superblock superblock, StoreDirectory directory)
+    {
+        var unknown = superblock.Incompatible & ~StoreFormat.IncompatibleKnown;
+        if (unknown != 0)
+            throw new StoreException(StoreError.Unsupported, $"'{System.IO.Path.Combine(directory.Path, SuperblockName)}': the store needs feature bits 0x{unknown:x} that this build does not have; use a newer vdisk");
+    }
+
     private static StoreFile TakeLock(StoreDirectory directory)
     {
         StoreFile file;
@@ -231,17 +231,25 @@ public sealed partial class Store : IDisposable
         file = real;
         if (!real.TryLockExclusive())
         {
-            var holder = new byte[256];
-            var length = (int)Math.Min(real.LengthBytes, holder.Length);
-            var text = real.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
             real.Dispose();
-            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {text}");
+            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {HolderOf(real.Path)}");
         }
 
         var name = System.Text.Encoding.UTF8.GetBytes($"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n");
         real.SetLength(0);
         real.Write(name, 0);
         return file;
+    }
+
+    /// <summary>Who wrote its name into the lock file.</summary>
+    private static string HolderOf(string lockPath)
+    {
+        if (!File.Exists(lockPath))
+            return "another process";
+        using var file = LinuxFile.OpenRead(lockPath);
+        var holder = new byte[256];
+        var length = (int)Math.Min(file.LengthBytes, holder.Length);
+        return length > 0 && file.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
     }
 
     private static Superblock ReadSuperblock(StoreFile file)
@@ -293,9 +301,11 @@ public sealed partial class Store : IDisposable
     /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
     private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
 
+    private string MapPath => directory is OverlayDirectory overlay ? overlay.LocalFolder(MapFolder) : System.IO.Path.Combine(directory.Path, MapFolder);
+
     private BlockMap NewMap()
     {
         var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
-        return new BlockMap(System.IO.Path.Combine(directory.Path, MapFolder), tag, $"pages-{tag:x8}.log", options.MapMemoryBytes);
+        return new BlockMap(MapPath, tag, $"pages-{tag:x8}.log", options.MapMemoryBytes);
     }
 }

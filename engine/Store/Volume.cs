@@ -127,7 +127,8 @@ public sealed class Volume : IDisposable
             var payload = ticket.Payload;
             Fill(ref source, in ticket, payload);
             var descriptor = ticket.Descriptor;
-            Descriptor.WriteExtent(descriptor, head.Id, page, first, count, encoding, ticket.ExtentId, ticket.PayloadOffset, storedBytes);
+            if (!Crc32C.IsCompiledOut)
+                Descriptor.WriteExtent(descriptor, head.Id, page, first, count, encoding, ticket.ExtentId, ticket.PayloadOffset, storedBytes);
             if (compressed)
             {
                 var checksum = Crc32C.Compute(payload);
@@ -140,7 +141,8 @@ public sealed class Volume : IDisposable
                 for (var i = 0; i < count; i++)
                 {
                     var checksum = Crc32C.Compute(payload.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes));
-                    Descriptor.WriteChecksum(descriptor, i, checksum);
+                    if (!Crc32C.IsCompiledOut)
+                        Descriptor.WriteChecksum(descriptor, i, checksum);
                     var place = ticket.Place with { OffsetBytes = ticket.Place.OffsetBytes + (uint)(i * StoreFormat.BlockBytes) };
                     change.Set(first + i, MapEntry.Data(ticket.ExtentId, place, checksum, StoreFormat.BlockBytes, i, count, encoding));
                 }

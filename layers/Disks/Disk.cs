@@ -205,8 +205,11 @@ internal sealed partial class Disk : BlockDevice
             default:
                 if (baseImage is null || at >= baseImage.SizeBytes)
                     return (blockEnd, AllocationState.Deallocated);
-                var under = baseImage.GetAllocation(at, Math.Min(blockEnd, baseImage.SizeBytes) - at);
-                return (at + under.LengthBytes, under.State);
+                // An image may end, or have a hole, inside a logical block: a block is free where all of it is.
+                var beneath = Math.Min(blockEnd, baseImage.SizeBytes) - at;
+                var under = baseImage.GetAllocation(at, beneath);
+                var isFree = under.State == AllocationState.Deallocated && under.LengthBytes == beneath;
+                return (blockEnd, isFree ? AllocationState.Deallocated : AllocationState.Mapped);
         }
     }
 

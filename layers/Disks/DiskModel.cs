@@ -96,12 +96,3 @@ public sealed record StoreInfo(Guid Id, string Directory, int FormatVersion, int
 /// <summary>A run of bytes whose mapping differs between two states of a disk.</summary>
 /// <param name="IsZero">True where the newer state reads as zeros because it was discarded or never written.</param>
 public readonly record struct DiffRun(long OffsetBytes, long LengthBytes, bool IsZero);
-
-/// <summary>One thing that a check found. <paramref name="IsLeak"/>: space is wasted, no data is at risk.</summary>
-public sealed record CheckFinding(string Where, string What, bool IsLeak);
-
-/// <summary>What a check saw.</summary>
-public sealed record CheckReport(long Segments, long Records, long Extents, long StoredBytes, long MapEntries, IReadOnlyList<CheckFinding> Findings)
-{
-    public bool IsClean => Findings.Count == 0;
-}

@@ -97,18 +97,6 @@ public sealed partial class DiskStore : IAsyncDisposable
         return DiskDiff.Between(store, older, newer, row);
     }
 
-    /// <summary>
-    /// Verifies every record, every checksum and every map entry without changing anything; on a store in use it sees a consistent state.
-    /// </summary>
-    public CheckReport Check(IProgress<double>? progress, CancellationToken cancellation)
-    {
-        var report = store.Check(progress, cancellation);
-        var findings = new List<CheckFinding>();
-        foreach (var finding in report.Findings)
-            findings.Add(new CheckFinding(finding.Where, finding.What, finding.IsLeak));
-        return new CheckReport(report.Segments, report.Records, report.Extents, report.StoredBytes, report.MapEntries, findings);
-    }
-
     private static void CheckSize(long size)
     {
         if (size <= 0 || size % StoreFormat.BlockBytes != 0)

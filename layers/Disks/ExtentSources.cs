@@ -46,9 +46,25 @@ internal readonly unsafe struct PackedSource(byte* packed, XtsCipher? cipher, ul
 }
 
 /// <summary>
-/// The tweak of a data unit, 16 bytes: extent id (8, little-endian), index of the block in a raw extent or 0 (1), the store's salt (7).
+/// The tweak of a data unit, 16 bytes: its low half is the extent id, its high half the index of the block in a raw extent (0 in a
+/// compressed one) and the store's salt. docs/format.md, "Extent"; the fields are in <see cref="Layout"/>.
 /// </summary>
 internal static class ExtentTweak
 {
+    private const int ExtentIdAt = 0;
+    private const int HighAt = 8;
+    private const int UnitBytes = 1;
+    private const int SizeBytes = 16;
+
+    /// <summary>Where the fields lie.</summary>
+    public static StoredLayout Layout { get; } = new(
+        "Extent",
+        SizeBytes,
+        StoredField.Of("extent_id", FieldKind.Number, ExtentIdAt, HighAt),
+        StoredField.Of("unit", FieldKind.Number, HighAt, UnitBytes),
+        StoredField.Of("salt", FieldKind.Bytes, HighAt + UnitBytes, SizeBytes - HighAt - UnitBytes));
+
+    /// <param name="salt">The store's, with its low byte 0.</param>
+    /// <param name="unit">Index of the block in the extent.</param>
     public static ulong High(ulong salt, int unit) => salt | (uint)unit;
 }

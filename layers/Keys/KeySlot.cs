@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics.CodeAnalysis;
+using CowScsi.Engine;
 
 namespace CowScsi.Layers;
 
@@ -7,32 +8,11 @@ namespace CowScsi.Layers;
 /// One key slot: the data key, wrapped under a key that is derived from one passphrase.
 /// </summary>
 /// <remarks>
-/// Layout, 144 bytes, little-endian:
-/// <code>
-/// offset size field
-///      0    1 number        identity of the slot in its set, 1 to 255; a new slot takes the lowest free number
-///      1    1 kdf           1 = Argon2id, version 0x13
-///      2    1 wrap          1 = AES-256-GCM, 16-byte tag
-///      3    1 reserved      0
-///      4    4 passes        Argon2 t
-///      8    4 memory_kib    Argon2 m
-///     12    4 lanes         Argon2 p
-///     16   32 salt          random, Argon2 salt
-///     48   12 nonce         random, GCM nonce
-///     60    4 reserved      0
-///     64   64 wrapped_key   ciphertext of the data key
-///    128   16 tag           GCM tag
-/// </code>
-/// The additional authenticated data are bytes 0 to 63 of the slot followed by the 16-byte id of its set: a slot cannot be moved into
-/// another set, nor its cost be changed.
-/// <para>A slot is valid if and only if</para>
-/// <list type="number">
-/// <item>number is not 0;</item>
-/// <item>kdf is 1;</item>
-/// <item>wrap is 1;</item>
-/// <item>the reserved bytes are 0;</item>
-/// <item>passes, memory_kib and lanes are in the range of <see cref="KeySlotCost.IsValid"/>.</item>
-/// </list>
+/// 144 bytes, little-endian; the fields are in <see cref="Layout"/>, docs/format.md has their meaning ("Key slots"). The additional
+/// authenticated data are bytes 0 to 63 of the slot followed by the 16-byte id of its set: a slot cannot be moved into another set, nor
+/// its cost be changed.
+/// <para>Valid if and only if: (L1) number is not 0; (L2) kdf is 1; (L3) wrap is 1; (L4) the reserved bytes are 0; (L5) passes, memory_kib
+/// and lanes are in the range of <see cref="KeySlotCost.IsValid"/>.</para>
 /// A slot is never written alone; see <see cref="KeySlotTable"/> for its checksum and for torn writes.
 /// </remarks>
 internal sealed class KeySlot
@@ -58,6 +38,23 @@ internal sealed class KeySlot
     private const int Reserved2Offset = 60;
     private const int WrappedKeyOffset = 64;
     private const int TagOffset = 128;
+
+    /// <summary>Where the fields lie.</summary>
+    internal static StoredLayout Layout { get; } = new(
+        "Key slots: Slot",
+        Length,
+        StoredField.Of("number", FieldKind.Number, NumberOffset, 1),
+        StoredField.Of("kdf", FieldKind.Number, KdfOffset, 1),
+        StoredField.Of("wrap", FieldKind.Number, WrapOffset, 1),
+        StoredField.Of("reserved", FieldKind.Zero, ReservedOffset, 1),
+        StoredField.Of("passes", FieldKind.Number, PassesOffset, 4),
+        StoredField.Of("memory_kib", FieldKind.Number, MemoryOffset, 4),
+        StoredField.Of("lanes", FieldKind.Number, LanesOffset, 4),
+        StoredField.Of("salt", FieldKind.Secret, SaltOffset, SaltBytes),
+        StoredField.Of("nonce", FieldKind.Secret, NonceOffset, NonceBytes),
+        StoredField.Of("reserved", FieldKind.Zero, Reserved2Offset, 4),
+        StoredField.Of("wrapped_key", FieldKind.Secret, WrappedKeyOffset, DataKey.Length),
+        StoredField.Of("tag", FieldKind.Secret, TagOffset, TagBytes));
 
     internal required byte Number { get; init; }
 
@@ -94,7 +91,7 @@ internal sealed class KeySlot
         Nonce.CopyTo(destination[NonceOffset..]);
     }
 
-    /// <param name="violation">The predicate that does not hold, as "slot predicate 5: ..."; null where the slot is valid.</param>
+    /// <param name="violation">The predicate that does not hold, as "L5: ..."; null where the slot is valid.</param>
     internal static bool TryRead(
         ReadOnlySpan<byte> source,
         [NotNullWhen(true)] out KeySlot? slot,
@@ -107,12 +104,12 @@ internal sealed class KeySlot
             BinaryPrimitives.ReadInt32LittleEndian(source[MemoryOffset..]),
             BinaryPrimitives.ReadInt32LittleEndian(source[LanesOffset..]));
         violation =
-            source[NumberOffset] == 0 ? "slot predicate 1: number is 0" :
-            source[KdfOffset] != KdfArgon2Id ? $"slot predicate 2: key derivation {source[KdfOffset]} is not known" :
-            source[WrapOffset] != WrapAes256Gcm ? $"slot predicate 3: key wrap {source[WrapOffset]} is not known" :
+            source[NumberOffset] == 0 ? "L1: number is 0" :
+            source[KdfOffset] != KdfArgon2Id ? $"L2: key derivation {source[KdfOffset]} is not known" :
+            source[WrapOffset] != WrapAes256Gcm ? $"L3: key wrap {source[WrapOffset]} is not known" :
             source[ReservedOffset] != 0 || BinaryPrimitives.ReadInt32LittleEndian(source[Reserved2Offset..]) != 0
-                ? "slot predicate 4: reserved bytes are not 0" :
-            !cost.IsValid ? $"slot predicate 5: cost t={cost.Passes} m={cost.MemoryKiB} KiB p={cost.Lanes} is out of range" :
+                ? "L4: reserved bytes are not 0" :
+            !cost.IsValid ? $"L5: cost t={cost.Passes} m={cost.MemoryKiB} KiB p={cost.Lanes} is out of range" :
             null;
         if (violation is not null)
             return false;

@@ -29,7 +29,7 @@ internal sealed record Stack(string Name, Compression Compression, Encryption En
 internal sealed class BenchOptions
 {
     public const string Usage =
-        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--no-snapshots] [--json FILE|-]";
+        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--no-snapshots] [--random-writes-only] [--recovery-gib N] [--json FILE|-]";
 
     /// <summary>Where stores are made; removed afterwards.</summary>
     public string Directory { get; private set; } = Path.Combine(Path.GetTempPath(), "vdisk-bench");
@@ -47,6 +47,15 @@ internal sealed class BenchOptions
 
     public bool WithSnapshots { get; private set; } = true;
 
+    /// <summary>Of a disk's jobs only "4 KiB random write": to put two builds beside each other.</summary>
+    public bool RandomWritesOnly { get; private set; }
+
+    /// <summary>What is written at random before the crash whose recovery is measured; 0 leaves that out.</summary>
+    public long RecoveryBytes { get; private set; }
+
+    /// <summary>This process is the one that writes into that directory until it is killed; null in the program that a user starts.</summary>
+    public string? RecoveryWriter { get; private set; }
+
     /// <summary>Where the report goes as JSON; "-" is standard output; null is nowhere.</summary>
     public string? JsonPath { get; private set; }
 
@@ -61,6 +70,12 @@ internal sealed class BenchOptions
             if (args[i] is "--no-snapshots")
             {
                 options.WithSnapshots = false;
+                continue;
+            }
+
+            if (args[i] is "--random-writes-only")
+            {
+                options.RandomWritesOnly = true;
                 continue;
             }
 
@@ -94,6 +109,12 @@ internal sealed class BenchOptions
                 return true;
             case "--size-mib" when long.TryParse(value, CultureInfo.InvariantCulture, out var mib) && mib is >= 16 and <= 1 << 20 && BitOperations.IsPow2(mib):
                 DiskBytes = mib << 20;
+                return true;
+            case "--recovery-gib" when long.TryParse(value, CultureInfo.InvariantCulture, out var gib) && gib is > 0 and <= 1024:
+                RecoveryBytes = gib << 30;
+                return true;
+            case "--recovery-writer":
+                RecoveryWriter = value;
                 return true;
             case "--stacks" when value is "none":
                 Stacks = [];

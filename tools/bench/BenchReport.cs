@@ -30,6 +30,14 @@ internal sealed record SnapshotResult(
     double CloneLongestMilliseconds,
     double WriteLongestMilliseconds);
 
+/// <summary>How long an opening took.</summary>
+/// <param name="Opening">After a crash: with the checkpoint and the log behind it. Rebuild: from the log alone.</param>
+/// <param name="LogBytes">Of all segments.</param>
+internal sealed record RecoveryResult(string Opening, long LogBytes, double Seconds)
+{
+    public double GibibytesPerSecond => LogBytes / Seconds / (1 << 30);
+}
+
 /// <summary>Everything that one run of the program measured.</summary>
 internal sealed class BenchReport
 {
@@ -44,6 +52,8 @@ internal sealed class BenchReport
     public List<JobResult> Jobs { get; } = [];
 
     public List<SnapshotResult> Snapshots { get; } = [];
+
+    public List<RecoveryResult> Recoveries { get; } = [];
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]

@@ -80,7 +80,9 @@ internal sealed class DiskBench : IDisposable
     /// The order is part of the jobs: sequential writes leave extents of a whole map page, random writes one extent a block, and reading
     /// a block of a compressed extent decodes all of that extent.
     /// </summary>
-    private async Task<List<JobResult>> RunJobsAsync() =>
+    private async Task<List<JobResult>> RunJobsAsync() => options.RandomWritesOnly
+        ? [await MeasureAsync("4 KiB random write", BlockBytes, meter => WriteRandomAsync(meter, 0), blockCount).ConfigureAwait(false)]
+        :
     [
         await MeasureAsync("128 KiB sequential write", SequentialBytes, WriteSequentialAsync, options.DiskBytes / SequentialBytes).ConfigureAwait(false),
         await MeasureAsync("128 KiB sequential read", SequentialBytes, ReadSequentialAsync, 0).ConfigureAwait(false),

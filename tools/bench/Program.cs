@@ -14,6 +14,12 @@ if (!BenchOptions.TryParse(args, out var options, out var complaint))
 try
 {
     Directory.CreateDirectory(options.Directory);
+    if (options.RecoveryWriter is not null)
+    {
+        await RecoveryBench.WriteAndDieAsync(options).ConfigureAwait(false);
+        return 1;
+    }
+
     var report = new BenchReport { Seconds = options.RunSeconds, Runs = options.Runs, DiskBytes = options.DiskBytes };
     foreach (var stack in options.Stacks)
     {
@@ -29,6 +35,14 @@ try
         report.Snapshots.AddRange(results);
         if (!options.IsJsonOnStandardOutput)
             PrintSnapshots(results);
+    }
+
+    if (options.RecoveryBytes != 0)
+    {
+        var results = await RecoveryBench.RunAsync(options).ConfigureAwait(false);
+        report.Recoveries.AddRange(results);
+        if (!options.IsJsonOnStandardOutput)
+            PrintRecoveries(results);
     }
 
     if (options.JsonPath is not null)
@@ -74,5 +88,13 @@ static void PrintSnapshots(List<SnapshotResult> results)
             $"{result.CloneMilliseconds,7:N2} ms {result.CloneLongestMilliseconds,7:N2} ms {result.WriteLongestMilliseconds,7:N2} ms"));
     }
 
+    Console.WriteLine();
+}
+
+static void PrintRecoveries(List<RecoveryResult> results)
+{
+    Console.WriteLine($"{"opening",-14} {"log",10} {"seconds",10} {"GiB/s",10}");
+    foreach (var result in results)
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{result.Opening,-14} {result.LogBytes >> 20,6} MiB {result.Seconds,10:N2} {result.GibibytesPerSecond,10:N2}"));
     Console.WriteLine();
 }

@@ -2,7 +2,10 @@ using CowScsi.Engine;
 
 namespace CowScsi.Vdisk;
 
-/// <summary>What the process answers to its caller. Scripts depend on these numbers: none is ever given another meaning.</summary>
+/// <summary>
+/// What the process answers to its caller. Scripts depend on these numbers: none is ever given another meaning. `vdisk check` has its own,
+/// those of `qemu-img check`: <see cref="CheckExitCode"/>.
+/// </summary>
 internal enum ExitCode
 {
     Done = 0,
@@ -13,6 +16,19 @@ internal enum ExitCode
     Key = 12,
     HasDependents = 13,
     Interrupted = 130,
+}
+
+/// <summary>What `vdisk check` answers, as `qemu-img check` does.</summary>
+internal enum CheckExitCode
+{
+    Clean = 0,
+
+    /// <summary>It could not run, for whatever reason: a wrong command line and a store in use included.</summary>
+    CouldNotRun = 1,
+
+    Corrupt = 2,
+
+    LeaksOnly = 3,
 }
 
 /// <summary>The exit codes as they are explained to people, and where they come from.</summary>
@@ -29,6 +45,15 @@ internal static class ExitCodes
         (ExitCode.Key, "a passphrase is missing or opens no key slot"),
         (ExitCode.HasDependents, "clones depend on it"),
         (ExitCode.Interrupted, "interrupted"),
+    ];
+
+    /// <summary>Those of `vdisk check`.</summary>
+    public static readonly IReadOnlyList<(CheckExitCode Code, string Meaning)> CheckMeanings =
+    [
+        (CheckExitCode.Clean, "nothing was found, or all was mended"),
+        (CheckExitCode.CouldNotRun, "the check could not run"),
+        (CheckExitCode.Corrupt, "something is damaged"),
+        (CheckExitCode.LeaksOnly, "space is wasted, no data is at risk"),
     ];
 
     public static ExitCode From(StoreError error) => error switch

@@ -54,7 +54,9 @@ internal static class Program
                 return (int)ExitCode.Usage;
             }
 
-            throw CommandException.Usage(FirstError(parsed));
+            // `check` has codes of its own: there 2 says that the store is damaged.
+            var isCheck = parsed.CommandResult.Command.Name == CheckCommand.Name;
+            throw isCheck ? CommandException.Failed(FirstError(parsed)) : CommandException.Usage(FirstError(parsed));
         }
 
         var configuration = new InvocationConfiguration

@@ -72,6 +72,7 @@ internal sealed partial class DiskWorld
             var run = device.GetAllocation(at, disk.SizeBytes - at);
             Assert.Equal(at, run.OffsetBytes);
             Assert.InRange(run.LengthBytes, 1, disk.SizeBytes - at);
+            Assert.Equal(0, run.LengthBytes % stack.LogicalBlockBytes);
             if (run.State == AllocationState.Deallocated)
                 AssertZero(disk, at, run.LengthBytes);
             else if (stack.Base == BaseKind.None)

@@ -37,7 +37,10 @@ public sealed class JsonShapeTests
         Expect(await AskAsync("export", "pg", store.Files.File("out")), ["version", "export"], "export", ["source", "file", "size_bytes", "data_bytes"]);
         Expect(
             await AskAsync("check"), ["version", "check"], "check",
-            ["clean", "segments", "records", "extents", "stored_bytes", "map_entries", "findings"]);
+            [
+                "clean", "errors", "leaks", "more_findings", "segments", "records", "extents", "stored_bytes", "map_entries", "map_compared", "pages_to_reclaim",
+                "seconds", "findings", "notes", "repairs",
+            ]);
         Expect(await AskAsync("delete", "dev"), ["version", "deleted"]);
         Expect(await AskAsync("snapshot", "delete", "pg@a"), ["version", "deleted"]);
 

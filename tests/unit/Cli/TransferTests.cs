@@ -35,6 +35,20 @@ public sealed class TransferTests
         Assert.Empty(Directory.GetFiles(store.Files.Path, "*.partial"));
     }
 
+    /// <summary>An image may end inside a logical block: what is exported goes in whole ones, the rest of the last is zeros.</summary>
+    [Theory]
+    [InlineData("512", 5000)]
+    [InlineData("4096", 5120)]
+    public async Task DiskOverABaseThatEndsInsideABlock_IsExported(string blockBytes, int baseBytes)
+    {
+        await using var store = await CliStore.CreateAsync();
+        var image = CliStore.Image(4, baseBytes);
+        image[^1] = 1;
+        await store.Cli.DoAsync("create", "pg", "--base", store.Files.Write("image", image), "--block-size", blockBytes);
+        await store.Cli.DoAsync("export", "pg", store.Files.File("out"));
+        AssertPadded(image, File.ReadAllBytes(store.Files.File("out")));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -168,7 +168,7 @@ public sealed class KeySlotTests
         BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(48 + 12), lanes);
         Seal(stored);
         Assert.False(KeySlotSet.TryRead(stored, out _, out var violation));
-        Assert.Contains("slot predicate 5", violation, StringComparison.Ordinal);
+        Assert.Contains("L5", violation, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -181,7 +181,7 @@ public sealed class KeySlotTests
             {
                 stored[offset] ^= (byte)flip;
                 Assert.False(KeySlotSet.TryRead(stored, out _, out var violation), $"offset {offset}, flip {flip:X2}");
-                Assert.Contains("predicate", violation, StringComparison.Ordinal);
+        Assert.Matches("^[TL][0-9]: ", violation);
                 stored[offset] ^= (byte)flip;
             }
         }
@@ -236,16 +236,16 @@ public sealed class KeySlotTests
     }
 
     [Theory]
-    [InlineData(8, 2, "predicate 2")]
-    [InlineData(10, 0, "predicate 3")]
-    [InlineData(10, 9, "predicate 3")]
-    [InlineData(48, 0, "slot predicate 1")]
-    [InlineData(49, 2, "slot predicate 2")]
-    [InlineData(50, 2, "slot predicate 3")]
-    [InlineData(51, 1, "slot predicate 4")]
-    [InlineData(48 + 60, 1, "slot predicate 4")]
-    [InlineData(48, 2, "predicate 7")]
-    [InlineData(48, 3, "predicate 7")]
+    [InlineData(8, 2, "T2")]
+    [InlineData(10, 0, "T3")]
+    [InlineData(10, 9, "T3")]
+    [InlineData(48, 0, "L1")]
+    [InlineData(49, 2, "L2")]
+    [InlineData(50, 2, "L3")]
+    [InlineData(51, 1, "L4")]
+    [InlineData(48 + 60, 1, "L4")]
+    [InlineData(48, 2, "T7")]
+    [InlineData(48, 3, "T7")]
     public void ABrokenPredicateUnderARightChecksum_IsNamed(int offset, byte value, string named)
     {
         var stored = Stored(TwoSlots());

@@ -48,6 +48,7 @@ internal sealed class CommandLine
         Root.Add(DiffCommand.Build(this));
         Root.Add(ServeCommand.Build(this));
         Root.Add(CheckCommand.Build(this));
+        Root.Add(InspectCommand.Build(this));
         Root.Add(CompletionCommand.Build(this));
         Root.Add(CompleteCommand.Build(this));
     }
@@ -104,6 +105,13 @@ internal sealed class CommandLine
             {
                 output.WriteLine("Exit codes:");
                 foreach (var (code, meaning) in ExitCodes.Meanings)
+                    output.WriteLine($"  {(int)code,-4} {meaning}");
+                output.WriteLine();
+            }
+            else if (parseResult.CommandResult.Command.Name == CheckCommand.Name)
+            {
+                output.WriteLine("Exit codes:");
+                foreach (var (code, meaning) in ExitCodes.CheckMeanings)
                     output.WriteLine($"  {(int)code,-4} {meaning}");
                 output.WriteLine();
             }

@@ -36,6 +36,9 @@ internal sealed class Invocation
     public ValueTask<IStoreSession> OpenAsync() =>
         StoreSessions.OpenAsync(StoreDirectory, StoreOptions.Default with { Notice = Environment.Complain }, Stop);
 
+    /// <summary>The server that has the store open, for the verb to dispose of; null where none runs.</summary>
+    public ValueTask<IStoreSession?> TryReachServerAsync() => StoreSessions.TryReachServerAsync(StoreDirectory, Stop);
+
     public void Print(string text) => Environment.Out.WriteLine(text);
 
     public void PrintJson<T>(T answer, JsonTypeInfo<T> type) => Print(JsonSerializer.Serialize(answer, type));

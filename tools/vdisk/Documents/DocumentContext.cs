@@ -17,6 +17,7 @@ namespace CowScsi.Vdisk.Documents;
 [JsonSerializable(typeof(DeletedAnswer))]
 [JsonSerializable(typeof(ExportAnswer))]
 [JsonSerializable(typeof(CheckAnswer))]
+[JsonSerializable(typeof(InspectAnswer))]
 [JsonSerializable(typeof(TreeAnswer))]
 [JsonSerializable(typeof(ServedAnswer))]
 [JsonSerializable(typeof(ErrorAnswer))]

@@ -95,27 +95,6 @@ internal sealed record DiskDocument
 /// <summary>A run of bytes that may read differently.</summary>
 internal sealed record DiffRunDocument(long OffsetBytes, long LengthBytes, bool Zero);
 
-/// <summary>One thing that a check found.</summary>
-internal sealed record FindingDocument(string Where, string What, bool Leak);
-
-/// <summary>What a check saw.</summary>
-internal sealed record CheckDocument
-{
-    public required bool Clean { get; init; }
-
-    public required long Segments { get; init; }
-
-    public required long Records { get; init; }
-
-    public required long Extents { get; init; }
-
-    public required long StoredBytes { get; init; }
-
-    public required long MapEntries { get; init; }
-
-    public required IReadOnlyList<FindingDocument> Findings { get; init; }
-}
-
 /// <summary>What an export wrote.</summary>
 internal sealed record ExportDocument(string Source, string File, long SizeBytes, long DataBytes);
 

@@ -48,17 +48,6 @@ internal static class DocumentsOfStore
         Clones = info.Clones,
     };
 
-    public static CheckDocument ToDocument(this CheckReport report) => new()
-    {
-        Clean = report.IsClean,
-        Segments = report.Segments,
-        Records = report.Records,
-        Extents = report.Extents,
-        StoredBytes = report.StoredBytes,
-        MapEntries = report.MapEntries,
-        Findings = [.. report.Findings.Select(finding => new FindingDocument(finding.Where, finding.What, finding.IsLeak))],
-    };
-
     /// <summary>The store's words for a request; a usage error where a field is not acceptable.</summary>
     public static DiskSpec ToSpec(this DiskRequest request) => new()
     {

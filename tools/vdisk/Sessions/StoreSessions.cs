@@ -11,10 +11,16 @@ internal static class StoreSessions
 {
     public static async ValueTask<IStoreSession> OpenAsync(string directory, StoreOptions options, CancellationToken cancellation)
     {
-        // The types of sockets and HTTP are loaded only where there is somebody to talk to: most commands are over in less time.
-        if (File.Exists(Path.Combine(directory, ControlSocket.FileName)) && await TryConnectAsync(directory, cancellation) is { } remote)
+        if (await TryReachServerAsync(directory, cancellation) is { } remote)
             return remote;
         return new LocalSession(DiskStore.Open(directory, options), NothingServed.Instance);
+    }
+
+    /// <summary>The session of the server that has the store open; null where none runs.</summary>
+    public static async ValueTask<IStoreSession?> TryReachServerAsync(string directory, CancellationToken cancellation)
+    {
+        // The types of sockets and HTTP are loaded only where there is somebody to talk to: most commands are over in less time.
+        return File.Exists(Path.Combine(directory, ControlSocket.FileName)) ? await TryConnectAsync(directory, cancellation) : null;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]

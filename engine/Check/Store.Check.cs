@@ -1,0 +1,107 @@
+namespace CowScsi.Engine;
+
+/// <summary>The check, from outside: of a closed store, and of this one while it is in use.</summary>
+public sealed partial class Store
+{
+    /// <summary>How long a check waits at most for pages of deleted layers to be taken back.</summary>
+    private static readonly TimeSpan ReclaimPatience = TimeSpan.FromMinutes(5);
+
+    /// <summary>
+    /// Checks a store that nobody has open, and changes nothing: the lock is taken, but nothing is written, not even who holds it. Works on
+    /// a read-only mount. Damage is reported; an exception means that the check could not be made.
+    /// </summary>
+    public static StoreReport CheckClosed(string path, StoreOptions options, IProgress<double>? progress, CancellationToken cancellation)
+    {
+        var directory = new LinuxDirectory(path);
+        if (!File.Exists(System.IO.Path.Combine(path, SuperblockName)) && !Directory.Exists(System.IO.Path.Combine(path, SegmentFolder)))
+            throw new StoreException(StoreError.NotFound, $"no store at '{path}'; name another with --store");
+        using var held = HoldForReading(directory);
+        if (!directory.Exists(SuperblockName))
+            throw new StoreException(StoreError.Corrupt, $"'{System.IO.Path.Combine(path, SuperblockName)}' is missing although there are segments; restore it from a copy");
+        return StoreCheck.OfClosed(directory, options, progress, cancellation);
+    }
+
+    /// <summary>
+    /// Verifies every batch, record and payload, the catalog, and the map against one that is rebuilt from the log, as of one moment, while
+    /// guests go on. Segments that are no longer needed stay until it is over.
+    /// </summary>
+    public StoreReport Check(IProgress<double>? progress, CancellationToken cancellation)
+    {
+        var known = new FindingList();
+        Superblock current;
+        lock (checkpointing)
+        {
+            // No checkpoint changes these files, or removes segments, under this lock.
+            segmentHolds++;
+            current = superblock;
+            var files = new FilesCheck(directory, known);
+            if (files.Superblock() is not null)
+                files.Checkpoint(current);
+        }
+
+        try
+        {
+            return StoreCheck.OfOpen(this, current, known, directory, options, progress, cancellation);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref segmentHolds);
+        }
+    }
+
+    /// <summary>The cut, as soon as all that was deleted is taken back; null where that does not come to an end.</summary>
+    internal CheckCut? CutForCheck(CancellationToken cancellation)
+    {
+        for (var until = DateTime.UtcNow + ReclaimPatience; DateTime.UtcNow < until;)
+        {
+            if (TryCutForCheck() is { } cut)
+                return cut;
+            keeperWake.Set();
+            cancellation.WaitHandle.WaitOne(KeeperPollMilliseconds);
+            cancellation.ThrowIfCancellationRequested();
+        }
+
+        return null;
+    }
+
+    /// <summary>The segments as of a cut, with their lengths; all of them are in the files when it returns.</summary>
+    internal Dictionary<string, long> FilesAt(CheckCut cut, FindingList findings)
+    {
+        if (log!.Flush() != FileOutcome.Success)
+            findings.Error(SegmentFolder, null, "log", $"it takes no more writes: {log.Failure}", "close the store and look after the disk under it");
+        var files = new Dictionary<string, long>(StringComparer.Ordinal);
+        foreach (var state in cut.Segments)
+        {
+            var end = state.Number == cut.Start.PreviousEnd.Segment ? state.EndBytes : segments.Find(state.Number)?.EndBytes ?? state.EndBytes;
+            files.Add(SegmentHeader.FileName(state.Number), end);
+        }
+
+        return files;
+    }
+
+    /// <summary>Drops the pages of layers that are gone, as the keeper does; answers how many there were.</summary>
+    internal long DropGoneLayers()
+    {
+        long pages = 0;
+        foreach (var layer in Layers.All)
+        {
+            if (catalog.Contains(layer.Id))
+                continue;
+            pages += layer.Pages.Count();
+            DropLayer(layer);
+        }
+
+        return pages;
+    }
+
+    /// <summary>The store's lock without a trace: nothing is written, so a file that cannot be written serves too.</summary>
+    private static LinuxFile HoldForReading(LinuxDirectory directory)
+    {
+        var path = System.IO.Path.Combine(directory.Path, LockName);
+        var file = LinuxFile.OpenRead(File.Exists(path) ? path : System.IO.Path.Combine(directory.Path, SuperblockName));
+        if (file.TryLockExclusive())
+            return file;
+        file.Dispose();
+        throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {HolderOf(path)}, which cannot be asked; stop it, or check through 'vdisk serve'");
+    }
+}

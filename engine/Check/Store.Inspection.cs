@@ -1,0 +1,113 @@
+namespace CowScsi.Engine;
+
+/// <summary>The state of a store at one moment, for a check.</summary>
+/// <param name="Start">End of the log; ids from its next one on are newer.</param>
+/// <param name="Segments">With the entries they count.</param>
+/// <param name="Layers">With their pages and figures.</param>
+internal sealed record CheckCut(LogStart Start, Catalog Catalog, List<SegmentState> Segments, List<LayerImage> Layers);
+
+/// <summary>What a check asks of a store: to be opened for looking only, an exact cut, and that segments stay meanwhile.</summary>
+public sealed partial class Store
+{
+    internal const string SuperblockName = "superblock";
+    internal const string LockName = "lock";
+    internal const string MapFolder = "map";
+    internal const string SegmentFolder = "segments";
+
+    /// <summary>Ending of a damaged segment file that a repair put aside.</summary>
+    internal const string AsideSuffix = ".damaged";
+
+    private int segmentHolds;
+    private LogStart inspected;
+    private string? rebuiltBecause;
+
+    /// <summary>Why the checkpoint's map could not be taken and was rebuilt; null where it was taken, or where there was none.</summary>
+    internal string? RebuiltBecause => rebuiltBecause;
+
+    internal Catalog Catalog => catalog;
+
+    internal uint ImageSegment => imageSegment;
+
+    /// <summary>
+    /// Recovers a store and leaves it at that: no log, no keeper, no checkpoint. The directory is an overlay, so nothing of the store changes.
+    /// <see cref="Crash"/> lets it go.
+    /// </summary>
+    /// <param name="useMap">Whether to take the checkpoint's map, or to rebuild it from the log.</param>
+    internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap)
+    {
+        var lockFile = OpenOrCreate(overlay, LockName);
+        var store = new Store(overlay, options, lockFile, OpenOrCreate(overlay, SuperblockName), superblock);
+        try
+        {
+            store.inspected = store.RecoverState(useMap, out _);
+            return store;
+        }
+        catch
+        {
+            store.Crash();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// The exact cut: with every stripe held, log, catalog, counters and page sets belong to one moment, as for a checkpoint. Null while
+    /// pages of deleted layers are still being taken back: what they count is in no catalog any more.
+    /// </summary>
+    internal CheckCut? TryCutForCheck()
+    {
+        lock (catalogLock)
+        {
+            foreach (var layer in Layers.All)
+            {
+                if (!catalog.Contains(layer.Id))
+                    return null;
+            }
+
+            var copy = new Catalog();
+            copy.CopyFrom(catalog);
+            Stripes.EnterAll();
+            try
+            {
+                var start = log?.Cut() ?? inspected;
+                var segmentStates = new List<SegmentState>();
+                foreach (var segment in segments.ToList())
+                {
+                    if (segment.Number > start.PreviousEnd.Segment)
+                        continue;
+                    var end = segment.Number == start.PreviousEnd.Segment ? start.PreviousEnd.OffsetBytes : segment.EndBytes;
+                    segmentStates.Add(new SegmentState(segment.Number, segment.SegmentBytes, end, segment.Entries));
+                }
+
+                var layers = new List<LayerImage>();
+                foreach (var layer in Layers.All)
+                    layers.Add(ImageOf(layer));
+                return new CheckCut(start, copy, segmentStates, layers);
+            }
+            finally
+            {
+                Stripes.ExitAll();
+            }
+        }
+    }
+
+    /// <summary>The catalog of this moment, to look things up in at leisure.</summary>
+    internal Catalog CopyCatalog()
+    {
+        var copy = new Catalog();
+        lock (catalogLock)
+            copy.CopyFrom(catalog);
+        return copy;
+    }
+
+    /// <summary>Looks a layer's own page up, waiting where it is on the index's disk.</summary>
+    internal MapOutcome ReadOwnPage(MapSession session, LayerId layer, PageNumber page, out MapPage entries)
+    {
+        MapOutcome outcome;
+        lock (Stripes.LockOf(PageStripes.IndexOf(page)))
+            outcome = session.TryRead(layer, page, out entries);
+        return outcome == MapOutcome.OnDisk ? session.WaitForRead(layer, page, out entries) : outcome;
+    }
+
+    private static StoreFile OpenOrCreate(StoreDirectory directory, string name) =>
+        directory.Exists(name) ? directory.Open(name, writable: true) : directory.Create(name);
+}

@@ -1,0 +1,238 @@
+using System.Buffers.Binary;
+using System.Text.RegularExpressions;
+using CowScsi.Engine;
+using CowScsi.Layers;
+using CowScsi.Tests.Unit.Repository;
+using Xunit;
+
+namespace CowScsi.Tests.Unit.Format;
+
+/// <summary>
+/// Each predicate of docs/format.md stands in the code, no fault names one that the document does not have, and for each there is an input
+/// that breaks it and is reported by its name.
+/// </summary>
+public sealed class PredicateTests
+{
+    private const uint StoreTag = 0xC0FFEE;
+    private const int BatchBytes = 64 << 10;
+
+    private static readonly Guid StoreId = new("10111213-1415-1617-1819-1a1b1c1d1e1f");
+
+    /// <summary>What begins a fault: the predicate's name right after the quotation mark, or after a closing brace in what is put together.</summary>
+    private static readonly Regex FaultText = new(@"""(?<name>[A-Z][0-9]+): ", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
+
+    private static readonly Dictionary<string, Func<string?>> Breakers = new(StringComparer.Ordinal)
+    {
+        ["S1"] = () => Superblock(static bytes => bytes[0] ^= 1),
+        ["S2"] = () => Superblock(static bytes => bytes[500] ^= 1, mend: false),
+        ["S3"] = () => Superblock(static bytes => bytes[8] = 2),
+        ["S4"] = () => Superblock(static bytes => bytes.AsSpan(16, 8).Clear()),
+        ["S5"] = () => Superblock(static bytes => bytes[64] = 3),
+        ["S6"] = () => Superblock(static bytes => bytes[92] = 1),
+        ["G1"] = () => Segment(static bytes => bytes[7] ^= 1),
+        ["G2"] = () => Segment(static bytes => bytes[4095] ^= 1, mend: false),
+        ["G3"] = () => Segment(static bytes => bytes[8] = 0),
+        ["G4"] = () => Segment(static bytes => bytes[16] ^= 1),
+        ["G5"] = () => Segment(static bytes => bytes[32] ^= 1),
+        ["G6"] = () => Segment(static bytes => bytes[39] = 0xFF),
+        ["B1"] = () => Batch(static bytes => bytes[3] ^= 1),
+        ["B2"] = () => Batch(static bytes => bytes[4000] ^= 1, mend: false),
+        ["B3"] = () => Batch(static bytes => bytes[36] ^= 1),
+        ["B4"] = () => Batch(static bytes => bytes[13] ^= 1),
+        ["B5"] = () => Batch(static bytes => bytes[16] ^= 1),
+        ["B6"] = () => Batch(static bytes => bytes[48]++),
+        ["B7"] = () => Batch(static bytes => bytes[40] ^= 1),
+        ["D1"] = () => Record(static bytes => bytes[0] = 9),
+        ["D2"] = () => Record(static bytes => bytes[1] = 5),
+        ["D3"] = () => Record(static bytes => bytes.AsSpan(4, 4).Clear()),
+        ["D4"] = () => Record(static bytes => (bytes[2], bytes[3]) = (0x0F | 0x10, 4)),
+        ["D5"] = () => Record(static bytes => bytes[12] = 1),
+        ["D6"] = () => Record(static bytes => bytes[3] = 1),
+        ["C1"] = () => Catalog(static bytes => bytes[12]++),
+        ["C2"] = () => Catalog(static bytes => bytes[24] = 6),
+        ["C3"] = () => Catalog(static bytes => (bytes[26], bytes[24]) = (8, 3)),
+        ["C4"] = () => Catalog(static bytes => bytes[28] = 0),
+        ["K1"] = () => Sound(static catalog => catalog.Put(new LayerRow(new LayerId(9), new LayerId(8)))),
+        ["K2"] = () => Sound(static catalog => catalog.Put(new LayerRow(new LayerId(1), new LayerId(1)))),
+        ["K3"] = () => Sound(static catalog => catalog.Put(Disk(head: 9))),
+        ["K4"] = () => Sound(static catalog => catalog.Put(new SnapshotRow { Id = new SnapshotId(1), Disk = new DiskId(1), Layer = new LayerId(9), Name = "s", SizeBytes = 0, CreatedTicks = 0 })),
+        ["A1"] = () => Attributes(static bytes => bytes[0] = 2),
+        ["A2"] = () => Attributes(static bytes => bytes[12]++),
+        ["A3"] = () => Attributes(static bytes => bytes[1] = 3),
+        ["A4"] = () => Attributes(static bytes => bytes[3] = 0),
+        ["T1"] = () => KeySlots(static bytes => bytes[0] ^= 1),
+        ["T2"] = () => KeySlots(static bytes => bytes[8] = 2),
+        ["T3"] = () => KeySlots(static bytes => bytes[10] = 3),
+        ["T4"] = () => KeySlots(static bytes => bytes[100] ^= 1, mend: false),
+        ["T5"] = () => KeySlots(static bytes => bytes.AsSpan(16, 16).Clear()),
+        ["T6"] = () => KeySlots(static bytes => bytes[48] = 0),
+        ["T7"] = () => KeySlots(static bytes => bytes[48] = 2),
+        ["L1"] = () => Slot(static bytes => bytes[0] = 0),
+        ["L2"] = () => Slot(static bytes => bytes[1] = 2),
+        ["L3"] = () => Slot(static bytes => bytes[2] = 0),
+        ["L4"] = () => Slot(static bytes => bytes[60] = 1),
+        ["L5"] = () => Slot(static bytes => bytes[12] = 65),
+        ["P1"] = () => CheckpointFile.FindChecksumFault("checkpoint-1", Checkpoint(), new Superblock { CheckpointChecksum = Crc32C.Compute(Checkpoint()) ^ 1 }),
+        ["P2"] = () => Checkpoint(static bytes => bytes[12] = 1),
+        ["P3"] = () => Checkpoint(static bytes => bytes[136] = 200),
+    };
+
+    public static TheoryData<string> Documented()
+    {
+        var names = new TheoryData<string>();
+        foreach (var name in FormatDocument.Predicates())
+            names.Add(name);
+        return names;
+    }
+
+    [Fact]
+    public void DocumentedAndReportedPredicates_AreTheSame()
+    {
+        var reported = from file in SourceTree.Files(".cs")
+                       where file.StartsWith("engine/", StringComparison.Ordinal) || file.StartsWith("layers/", StringComparison.Ordinal)
+                       from match in FaultText.Matches(SourceTree.Read(file))
+                       select match.Groups["name"].Value;
+        var documented = FormatDocument.Predicates();
+        Assert.Equal(documented.Count, documented.Distinct(StringComparer.Ordinal).Count());
+        Assert.Equal(documented.Order(StringComparer.Ordinal), reported.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal));
+        Assert.Equal(documented.Order(StringComparer.Ordinal), Breakers.Keys.Order(StringComparer.Ordinal));
+    }
+
+    [Theory]
+    [MemberData(nameof(Documented))]
+    public void BrokenPredicate_IsReportedByItsName(string name)
+    {
+        var fault = Breakers[name]();
+        Assert.StartsWith(name + ": ", fault, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void UnbrokenStructures_HaveNoFault()
+    {
+        Assert.Null(Superblock(static _ => { }));
+        Assert.Null(Segment(static _ => { }));
+        Assert.Null(Batch(static _ => { }));
+        Assert.Null(Record(static _ => { }));
+        Assert.Null(Catalog(static _ => { }));
+        Assert.Null(Sound(static _ => { }));
+        Assert.Null(Attributes(static _ => { }));
+        Assert.Null(KeySlots(static _ => { }));
+        Assert.Null(Slot(static _ => { }));
+        Assert.Null(Checkpoint(static _ => { }));
+        Assert.Null(CheckpointFile.FindLengthFault("checkpoint-1", 7, new Superblock { CheckpointBytes = 7 }));
+        Assert.StartsWith("P1: ", CheckpointFile.FindLengthFault("checkpoint-1", 8, new Superblock { CheckpointBytes = 7 }), StringComparison.Ordinal);
+    }
+
+    private static string? Superblock(Action<byte[]> change, bool mend = true)
+    {
+        var bytes = new byte[CowScsi.Engine.Superblock.SizeBytes];
+        new Superblock { Sequence = 1, StoreId = StoreId, State = StoreState.Open, SegmentBytes = 1 << 20 }.Write(bytes);
+        change(bytes);
+        return CowScsi.Engine.Superblock.TryRead(mend ? Mend.Header(bytes) : bytes, out _, out var fault) ? null : fault;
+    }
+
+    private static string? Segment(Action<byte[]> change, bool mend = true)
+    {
+        var bytes = new byte[SegmentHeader.SizeBytes];
+        new SegmentHeader(StoreId, 7, 1 << 20).Write(bytes);
+        change(bytes);
+        return SegmentHeader.TryRead(mend ? Mend.Header(bytes) : bytes, StoreId, 7, out _, out var fault) ? null : fault;
+    }
+
+    private static string? Batch(Action<byte[]> change, bool mend = true)
+    {
+        var bytes = new byte[BatchHeader.BlockBytes];
+        var record = Extent();
+        record.CopyTo(bytes.AsSpan(BatchHeader.SizeBytes));
+        var place = new LogPosition(7, 8192);
+        new BatchHeader
+        {
+            LengthBytes = BatchBytes, Sequence = 6, DurableSequence = 5, Position = place, PreviousEnd = new LogPosition(6, 4096), DescriptorCount = 1, DescriptorBytes = (ushort)record.Length,
+        }.Write(bytes, StoreTag);
+        change(bytes);
+        return BatchHeader.TryRead(mend ? Mend.Batch(bytes, StoreTag) : bytes, StoreTag, place, 1 << 20, out var header, out var fault)
+            ? header.FindLinkFault(6, new LogPosition(6, 4096)) ?? header.FindDescriptorFault(bytes)
+            : fault;
+    }
+
+    private static byte[] Extent()
+    {
+        var record = new byte[Descriptor.ExtentSizeBytes(1, compressed: false)];
+        Descriptor.WriteExtent(record, new LayerId(1), new PageNumber(1), 1, 1, ExtentEncoding.Raw, 1, BatchHeader.BlockBytes, StoreFormat.BlockBytes);
+        return record;
+    }
+
+    private static string? Record(Action<byte[]> change)
+    {
+        var record = Extent();
+        change(record);
+        var room = new byte[BatchHeader.DescriptorBytesMax];
+        record.CopyTo(room, 0);
+        return Descriptor.TryRead(room, BatchBytes, out _, out var fault) ? null : fault;
+    }
+
+    private static string? Catalog(Action<byte[]> change)
+    {
+        var rows = new CatalogChange();
+        rows.Put(new LayerRow(new LayerId(1), default));
+        var bytes = rows.ToBytes(new Catalog());
+        change(bytes);
+        return CatalogChange.TryApply(bytes, new Catalog(), out var fault) ? null : fault;
+    }
+
+    private static DiskRow Disk(uint head) => new()
+    {
+        Id = new DiskId(1), Name = "d", SizeBytes = 65536, LogicalBlockBytes = 512, Head = new LayerId(head), Origin = default, Uuid = StoreId, CreatedTicks = 0, Attributes = default,
+    };
+
+    private static string? Sound(Action<Catalog> change)
+    {
+        var catalog = new Catalog();
+        catalog.Put(new LayerRow(new LayerId(1), default));
+        catalog.Put(Disk(head: 1));
+        change(catalog);
+        return catalog.FindFault();
+    }
+
+    private static string? Attributes(Action<byte[]> change)
+    {
+        var bytes = new DiskAttributes(Compression.None, Encryption.None, new BaseImageReference("/a", BaseImageFormat.Raw), 1, default).ToBytes();
+        change(bytes);
+        return DiskAttributes.TryRead(bytes, out _, out var fault) ? null : fault;
+    }
+
+    private static byte[] KeySlotBytes()
+    {
+        var slots = new KeySlot[] { new() { Number = 1, Cost = KeySlotCost.Default }, new() { Number = 2, Cost = KeySlotCost.Default } };
+        var bytes = new byte[KeySlotTable.HeaderBytes + (slots.Length * KeySlot.Length)];
+        new KeySlotTable(StoreId.ToByteArray(), new byte[KeySlotTable.KeyCheckBytes], slots).Write(bytes);
+        return bytes;
+    }
+
+    private static string? KeySlots(Action<byte[]> change, bool mend = true)
+    {
+        var bytes = KeySlotBytes();
+        change(bytes);
+        return KeySlotTable.TryRead(mend ? Mend.KeySlots(bytes) : bytes, out _, out var fault) ? null : fault;
+    }
+
+    private static string? Slot(Action<byte[]> change)
+    {
+        var bytes = KeySlotBytes()[KeySlotTable.HeaderBytes..];
+        change(bytes);
+        return KeySlot.TryRead(bytes, out _, out var fault) ? null : fault;
+    }
+
+    private static byte[] Checkpoint() => new CheckpointFile
+    {
+        StoreId = StoreId, Number = 1, Start = new LogStart(1, new LogPosition(1, 4096), 1, ContinueInSegment: true, 2), ImageSegment = 1,
+        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
+    }.ToBytes();
+
+    private static string? Checkpoint(Action<byte[]> change)
+    {
+        var bytes = Checkpoint();
+        change(bytes);
+        return CheckpointFile.TryRead(bytes, StoreId, out _, out var fault) ? null : fault;
+    }
+}
