@@ -3,6 +3,7 @@ using System.Globalization;
 using CowScsi.Tests.Unit.Cli;
 using CowScsi.Tests.Unit.Iscsi;
 using CowScsi.Tests.Unit.Kill;
+using CowScsi.Vdisk.Control;
 using Xunit;
 using Xunit.Abstractions;
 using Xunit.Sdk;
@@ -84,8 +85,6 @@ internal sealed class PowerCutRun : IAsyncDisposable
         }
 
         await ShellAsync($"{plan.MakeFileSystem} {files.File("disk")}");
-        // What dm-log-writes records begins with this state.
-        File.Copy(files.File("disk"), files.File("before"));
         guest = await GuestMachine.StartAsync(new GuestOptions
         {
             Limit = plan.Limit,
@@ -94,10 +93,23 @@ internal sealed class PowerCutRun : IAsyncDisposable
             Drives = [files.File("disk"), files.File("log"), files.File("even"), files.File("odd")],
             GuestPort = GuestServer.Port,
         });
+        var size = $"{Blocks * StampedBlock.Bytes / 1024}KiB";
+        await guest.DoAsync($"mkdir {Mounted} /run/point");
+        if (!plan.IsMadeUnderTheLog)
+        {
+            var cli = new CliRun().With("VDISK_STORE", Path.Combine(Share, "store"));
+            await cli.DoAsync("init");
+            await cli.DoAsync("create", "pg", "--size", size);
+            await guest.DoAsync($"mount -t {plan.FileSystem} /dev/vda {Mounted} && cp -R {Share}/store {Mounted}/ && umount {Mounted}");
+        }
+
+        // What dm-log-writes records begins with this state.
+        File.Copy(files.File("disk"), files.File("before"));
         await guest.DoAsync(
             "export DM_DISABLE_UDEV=1; dmsetup create cut --table \"0 $(blockdev --getsz /dev/vda) log-writes /dev/vda /dev/vdb\" && " +
-            $"mkdir {Mounted} /run/point && mount -t {plan.FileSystem} {plan.MountOptions} /dev/mapper/cut {Mounted}");
-        await guest.DoAsync($"{GuestServer.Vdisk} init --store {Store} && {GuestServer.Vdisk} create pg --size {Blocks * StampedBlock.Bytes / 1024}KiB --store {Store}");
+            $"mount -t {plan.FileSystem} {plan.MountOptions} /dev/mapper/cut {Mounted}");
+        if (plan.IsMadeUnderTheLog)
+            await guest.DoAsync($"{GuestServer.Vdisk} init --store {Store} && {GuestServer.Vdisk} create pg --size {size} --store {Store}");
         await MarkAsync();
     }
 
@@ -166,11 +178,17 @@ internal sealed class PowerCutRun : IAsyncDisposable
                 making = new SnapshotMade($"s{leg}");
                 snapshots.Add(making);
                 await guest.DoAsync(
-                    $"rm -f /run/snapshot.status; {{ {GuestServer.Vdisk} snapshot create pg@{making.Name} --store {Store} >/run/snapshot.out 2>&1; " +
+                    $"rm -f /run/snapshot.status; {{ {MakeSnapshot(making.Name)} >/run/snapshot.out 2>&1; " +
                     "echo $? >/run/snapshot.status; } </dev/null >/dev/null 2>&1 &");
             }
         }
     }
+
+    /// <summary>What `vdisk snapshot create` asks the server for. A few lines of Python start in a tenth of the time, in software.</summary>
+    private static string MakeSnapshot(string name) =>
+        "python3 -c \"import http.client, socket, sys; c = http.client.HTTPConnection('vdisk'); c.sock = socket.socket(socket.AF_UNIX); " +
+        $"c.sock.connect('{Store}/control.sock'); c.request('POST', '{ControlProtocol.DisksPath}/pg/snapshots', '{{\\\"name\\\": \\\"{name}\\\"}}', " +
+        $"{{'Content-Type': '{ControlProtocol.JsonType}'}}); r = c.getresponse(); print(r.read()); sys.exit(r.status != 200)\"";
 
     /// <summary>Where the command that makes a snapshot has ended meanwhile, the next mark says that it is there.</summary>
     private async Task TakeSnapshotAsync()
