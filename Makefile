@@ -33,7 +33,7 @@ conformance: ## Run libiscsi's iscsi-test-cu against the tool, one test at a tim
 	@scripts/build
 	@tests/conformance/run
 
-soak: ## Run the property and the kill -9 tests for longer: make soak SECONDS=3600
+soak: ## Run the property, the fuzz and the kill -9 tests for longer: make soak SECONDS=3600
 	@scripts/setup build
 	@scripts/test --soak $(SECONDS)
 

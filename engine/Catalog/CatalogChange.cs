@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 
 namespace CowScsi.Engine;
 
@@ -7,7 +8,8 @@ namespace CowScsi.Engine;
 /// Rows to put into and take out of the catalog in one step: the payload of a catalog record. docs/format.md, "Catalog record"; the fields
 /// are in <see cref="CatalogRecord"/>, <see cref="CatalogRow"/> and the bodies beside them.
 /// Valid if and only if: (C1) rows fill the payload exactly; (C2) kinds and actions are known; (C3) bodies have the length their fields
-/// demand; (C4) ids are not 0.
+/// demand; (C4) ids are not 0; (C5) names, sizes, block sizes
+/// and times are such as a disk or a snapshot can have, keys of settings are text.
 /// </summary>
 internal sealed class CatalogChange
 {
@@ -19,6 +21,8 @@ internal sealed class CatalogChange
     public const int AttributesBytesMax = 32768;
 
     private const int HeaderBytes = CatalogRecord.HeaderBytes;
+    private const int NameBytesMax = 128;
+    private const int LogicalBlockBytesMin = 512;
 
     private readonly MemoryStream rows = new();
     private ushort count;
@@ -216,6 +220,9 @@ internal sealed class CatalogChange
             return "C3: length of a disk";
         if (BinaryPrimitives.ReadUInt32LittleEndian(body[DiskBody.HeadAt..]) == 0)
             return "C4: head layer is 0";
+        var (size, blockBytes) = (BinaryPrimitives.ReadInt64LittleEndian(body[DiskBody.SizeAt..]), BinaryPrimitives.ReadInt32LittleEndian(body[DiskBody.LogicalBlockBytesAt..]));
+        if (!IsSize(size) || blockBytes is not (LogicalBlockBytesMin or StoreFormat.BlockBytes) || !IsTime(body[DiskBody.CreatedAt..]) || !IsName(body.Slice(DiskBody.FixedBytes, nameBytes)))
+            return "C5: name, size, block size or time of a disk";
         catalog?.Put(new DiskRow
         {
             Id = new DiskId(id),
@@ -237,6 +244,8 @@ internal sealed class CatalogChange
             return "C3: length of a snapshot";
         if (BinaryPrimitives.ReadUInt32LittleEndian(body[SnapshotBody.DiskAt..]) == 0 || BinaryPrimitives.ReadUInt32LittleEndian(body[SnapshotBody.LayerAt..]) == 0)
             return "C4: disk or layer is 0";
+        if (!IsSize(BinaryPrimitives.ReadInt64LittleEndian(body[SnapshotBody.SizeAt..])) || !IsTime(body[SnapshotBody.CreatedAt..]) || !IsName(body[SnapshotBody.FixedBytes..]))
+            return "C5: name, size or time of a snapshot";
         catalog?.Put(new SnapshotRow
         {
             Id = new SnapshotId(id),
@@ -257,6 +266,8 @@ internal sealed class CatalogChange
         int valueBytes = BinaryPrimitives.ReadUInt16LittleEndian(body[SettingBody.ValueBytesAt..]);
         if (keyBytes == 0 || body.Length != SettingBody.FixedBytes + keyBytes + valueBytes)
             return "C3: length of a setting";
+        if (!Utf8.IsValid(body.Slice(SettingBody.FixedBytes, keyBytes)))
+            return "C5: the key of a setting is not text";
         var key = Encoding.UTF8.GetString(body.Slice(SettingBody.FixedBytes, keyBytes));
         if (put)
             catalog?.PutSetting(key, body[(SettingBody.FixedBytes + keyBytes)..].ToArray());
@@ -272,6 +283,24 @@ internal sealed class CatalogChange
         for (var i = 0; i < body.Length; i += SegmentsBody.NumberBytes)
             catalog?.KeptSegments.Add(BinaryPrimitives.ReadUInt32LittleEndian(body[i..]));
         return "";
+    }
+
+    private static bool IsSize(long bytes) => bytes is > 0 and <= StoreFormat.DiskBytesMax && bytes % StoreFormat.BlockBytes == 0;
+
+    private static bool IsTime(ReadOnlySpan<byte> bytes) => BinaryPrimitives.ReadInt64LittleEndian(bytes) is >= 0 and <= StoreFormat.TicksMax;
+
+    /// <summary>Of a disk or a snapshot: it goes into paths, messages and commands.</summary>
+    private static bool IsName(ReadOnlySpan<byte> name)
+    {
+        if (name.Length is 0 or > NameBytesMax || name[..1].ContainsAny(".-"u8))
+            return false;
+        foreach (var letter in name)
+        {
+            if (!char.IsAsciiLetterOrDigit((char)letter) && letter is not ((byte)'.' or (byte)'_' or (byte)'-'))
+                return false;
+        }
+
+        return true;
     }
 
     private void AddRemoval(RowKind kind, uint id)

@@ -14,7 +14,8 @@ namespace CowScsi.Engine;
 /// count of segments; each a <see cref="SegmentState"/>
 /// count of layers; each a <see cref="LayerImage"/>
 /// </code>
-/// Valid if and only if: (P1) length and CRC are the superblock's; (P2) magic, version and store id; (P3) every count fits what follows.
+/// Valid if and only if: (P1) length and CRC are the superblock's; (P2) magic, version and store id; (P3) every count fits what follows;
+/// (P4) the record log's name is one, and chunks lie inside the largest disk.
 /// </summary>
 internal sealed class CheckpointFile
 {
@@ -39,6 +40,12 @@ internal sealed class CheckpointFile
     private const int LogBeginAt = 120;
     private const int LogTailAt = 128;
     private const int UuidBytes = 16;
+
+    /// <summary>Far more than the writer's "pages-TTTTTTTT.log", far less than what a file's name may have.</summary>
+    private const int LogNameBytesMax = 64;
+
+    /// <summary>Chunks of the largest disk.</summary>
+    private const uint ChunksMax = (uint)(StoreFormat.DiskBytesMax / StoreFormat.PageBytes / PageSet.ChunkPages);
 
     /// <summary>Where the fields of the header lie.</summary>
     public static StoredLayout Layout { get; } = new(
@@ -134,6 +141,10 @@ internal sealed class CheckpointFile
             fault = "P2: the store id differs";
         else if (bytes.Length < HeaderBytes || !TryReadLists(bytes, storeId, out checkpoint))
             fault = "P3: it is cut off or a count is wrong";
+        else if (!IsLogName(checkpoint!.Map.LogName) || checkpoint.Layers.Exists(static layer => layer.Chunks.Exists(static chunk => chunk.Chunk >= ChunksMax)))
+            fault = "P4: the name of the record log, or the index of a chunk";
+        if (fault.Length > 0)
+            checkpoint = null;
         return fault.Length == 0;
     }
 
@@ -167,7 +178,7 @@ internal sealed class CheckpointFile
         var segments = new List<SegmentState>();
         var layers = new List<LayerImage>();
         if (!TryTakeBytes(ref rest, out var indexMetadata) || !TryTakeBytes(ref rest, out var logMetadata) || !TryTakeBytes(ref rest, out var name) ||
-            name.ContainsAny("/\0"u8) || !TryTakeCatalog(ref rest, catalog) || !TryTakeSegments(ref rest, segments) || !TryTakeLayers(ref rest, layers))
+            !TryTakeCatalog(ref rest, catalog) || !TryTakeSegments(ref rest, segments) || !TryTakeLayers(ref rest, layers))
             return false;
         var end = new LogPosition(BinaryPrimitives.ReadUInt32LittleEndian(bytes[EndSegmentAt..]), BinaryPrimitives.ReadUInt32LittleEndian(bytes[EndOffsetAt..]));
         checkpoint = new CheckpointFile
@@ -196,6 +207,20 @@ internal sealed class CheckpointFile
             Segments = segments,
             Layers = layers,
         };
+        return true;
+    }
+
+    /// <summary>The name becomes part of a path.</summary>
+    private static bool IsLogName(string name)
+    {
+        if (name.Length is 0 or > LogNameBytesMax)
+            return false;
+        foreach (var letter in name)
+        {
+            if (!char.IsAsciiLetterOrDigit(letter) && letter is not ('.' or '-'))
+                return false;
+        }
+
         return true;
     }
 

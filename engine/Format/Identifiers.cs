@@ -58,6 +58,9 @@ public static class StoreFormat
     /// <summary>Largest disk: 64 TiB.</summary>
     public const long DiskBytesMax = 64L << 40;
 
+    /// <summary>Last time that there is: the end of the year 9999, in units of 100 ns since 0001-01-01.</summary>
+    public const long TicksMax = 3_155_378_975_999_999_999;
+
     /// <summary>What a write to the log is padded to: no sector that was made durable is ever written again.</summary>
     public const int SectorBytes = 4096;
 

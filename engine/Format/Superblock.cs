@@ -16,7 +16,7 @@ internal enum StoreState : uint
 /// One of the two slots (at bytes 0 and 4096) of the file <c>superblock</c>. The valid slot with the higher sequence counts; each
 /// update writes the other slot, so a torn write leaves the older state. docs/format.md, "Superblock"; the fields are in <see cref="Layout"/>.
 /// Valid if and only if: (S1) magic; (S2) CRC; (S3) version is 1; (S4) sequence is not 0; (S5) state is 1 or 2; (S6) segment size is a
-/// multiple of 4096 from 1 MiB to 1 GiB.
+/// multiple of 4096 from 1 MiB to 1 GiB; (S7) created is a time.
 /// </summary>
 internal readonly record struct Superblock
 {
@@ -146,6 +146,8 @@ internal readonly record struct Superblock
             return Refuse($"S5: state is {(uint)read.State}", out fault);
         if (read.SegmentBytes is < StoreFormat.SegmentBytesMin or > StoreFormat.SegmentBytesMax || read.SegmentBytes % StoreFormat.SectorBytes != 0)
             return Refuse($"S6: segment size is {read.SegmentBytes}", out fault);
+        if (read.CreatedTicks is < 0 or > StoreFormat.TicksMax)
+            return Refuse($"S7: created is {read.CreatedTicks}", out fault);
         superblock = read;
         fault = "";
         return true;

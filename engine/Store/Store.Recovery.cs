@@ -11,7 +11,13 @@ public sealed partial class Store
 
     private void Recover()
     {
-        var start = RecoverState(useMap: true, out var clean);
+        Begin(RecoverState(useMap: true, out var clean), clean);
+        StartKeeper();
+    }
+
+    /// <summary>Makes what was recovered the state to go on from.</summary>
+    private void Begin(LogStart start, bool clean)
+    {
         if (superblock.State != StoreState.Open || (superblock.Autoclear & ~StoreFormat.AutoclearKnown) != 0)
             WriteSuperblock(superblock with { State = StoreState.Open, Autoclear = superblock.Autoclear & StoreFormat.AutoclearKnown });
         if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
@@ -19,13 +25,12 @@ public sealed partial class Store
         long pages = 0;
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
-        map!.GrowFor(pages, options.MapMemoryBytes);
+        map!.GrowFor(pages);
         log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
         RemoveOldCheckpoints();
         if (!clean)
             CheckpointRecovered();
-        StartKeeper();
     }
 
     /// <summary>Brings map, catalog and figures to the log's end, which is made the end for good; nothing is begun on top of it.</summary>
@@ -34,14 +39,15 @@ public sealed partial class Store
     private LogStart RecoverState(bool useMap, out bool clean)
     {
         FindSegments();
-        clean = superblock.State == StoreState.Clean;
+        clean = superblock.State == StoreState.Clean && !asAfterCrash;
         var checkpoint = LoadCheckpoint(out var fault);
         var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        var known = checkpoint?.Segments ?? [];
         if (checkpoint is not null && !useMap)
             (checkpoint, fault) = (null, "it was asked for");
         if (checkpoint is not null)
         {
-            map = BlockMap.TryRecover(MapPath, checkpoint.Map, options.MapMemoryBytes, out fault);
+            map = BlockMap.TryRecover(directory, options, checkpoint.Map, out fault);
             if (map is null)
                 checkpoint = null;
         }
@@ -60,7 +66,7 @@ public sealed partial class Store
             }
 
             clean = false;
-            start = Rebuild(durable);
+            start = Rebuild(durable, known);
         }
 
         if (catalog.FindFault() is { } broken)
@@ -193,6 +199,7 @@ public sealed partial class Store
             segment.SetEntries(state.Entries);
         }
 
+        CheckEnd(checkpoint.Start.PreviousEnd);
         foreach (var image in checkpoint.Layers)
         {
             var layer = Layers.GetOrAdd(image.Id);
@@ -204,6 +211,18 @@ public sealed partial class Store
         imageSegment = checkpoint.ImageSegment;
     }
 
+    /// <summary>The segment in which the log goes on is there, whether or not a map entry points into it, and the place lies in it.</summary>
+    private void CheckEnd(LogPosition end)
+    {
+        if (end == default)
+            return;
+        var path = System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(end.Segment));
+        if (segments.Find(end.Segment) is not { } segment)
+            throw new StoreException(StoreError.Corrupt, $"'{path}' is missing, in which the log ended; restore it from a copy");
+        if (end.OffsetBytes < SegmentHeader.SizeBytes || end.OffsetBytes > segment.SegmentBytes || end.OffsetBytes % StoreFormat.SectorBytes != 0)
+            throw new StoreException(StoreError.Corrupt, $"the checkpoint says that the log ended at offset {end.OffsetBytes} of '{path}', where no batch can end; restore the file from a copy");
+    }
+
     /// <summary>Applies the log behind the checkpoint, in its order, and cuts off a torn tail.</summary>
     /// <remarks>
     /// A superblock that says clean is not taken at its word: where its newer slot is damaged, the older one speaks of a time before the
@@ -212,7 +231,7 @@ public sealed partial class Store
     private LogStart Replay(LogStart from, ulong durable, ref bool clean)
     {
         var reader = new LogReader(segments, StoreTag);
-        var chain = reader.Follow(from, durable, skipMissing: false);
+        var chain = reader.Follow(from, durable, skipMissing: false, rollBackFrom);
         clean &= chain.Batches.Count == 0 && chain.TornAt is null;
         if (clean)
             return from;

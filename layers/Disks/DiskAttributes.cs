@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 using CowScsi.Engine;
 
 namespace CowScsi.Layers;
@@ -8,7 +9,8 @@ namespace CowScsi.Layers;
 /// What the layers keep with a disk in the store's catalog; the engine carries it unread. docs/format.md, "Disk attributes"; the
 /// fields are in <see cref="Layout"/>.
 /// Valid if and only if: (A1) version is 1; (A2) the lengths fill the attributes exactly; (A3) compression, encryption and format are
-/// known; (A4) there are key slots exactly where there is encryption, and a path exactly where there is a format.
+/// known; (A4) there are key slots exactly where there is encryption, and a path exactly where there is a format; (A5) the path is text,
+/// absolute, and holds no control character.
 /// </summary>
 internal sealed record DiskAttributes(Compression Compression, Encryption Encryption, BaseImageReference? Base, long BaseBytes, ReadOnlyMemory<byte> KeySlots)
 {
@@ -79,10 +81,25 @@ internal sealed record DiskAttributes(Compression Compression, Encryption Encryp
             fault = "A3: compression, encryption or base format is unknown";
         else if ((encryption == Encryption.None) != (slotBytes == 0) || (bytes[BaseFormatAt] == 0) != (pathBytes == 0))
             fault = "A4: key slots or path do not go with the rest";
+        else if (pathBytes > 0 && !IsPath(bytes.Slice(HeaderBytes, pathBytes)))
+            fault = "A5: the base image's path is not an absolute one";
         if (fault.Length > 0)
             return false;
         var reference = pathBytes == 0 ? null : new BaseImageReference(Encoding.UTF8.GetString(bytes.Slice(HeaderBytes, pathBytes)), format);
         attributes = new DiskAttributes(compression, encryption, reference, BinaryPrimitives.ReadInt64LittleEndian(bytes[BaseBytesAt..]), bytes[(HeaderBytes + pathBytes)..].ToArray());
+        return true;
+    }
+
+    private static bool IsPath(ReadOnlySpan<byte> path)
+    {
+        if (!path.StartsWith("/"u8) || !Utf8.IsValid(path))
+            return false;
+        foreach (var letter in path)
+        {
+            if (letter < (byte)' ')
+                return false;
+        }
+
         return true;
     }
 }

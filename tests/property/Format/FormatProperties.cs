@@ -32,7 +32,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
             CheckpointChecksum = (uint)random.Next(),
             SegmentBytes = (uint)(StoreFormat.SegmentBytesMin + (random.Next(1000) * StoreFormat.SectorBytes)),
             TweakSalt = (ulong)random.NextInt64() & ~0xFFUL,
-            CreatedTicks = random.NextInt64(),
+            CreatedTicks = random.NextInt64(StoreFormat.TicksMax),
         };
         var bytes = new byte[Superblock.SizeBytes];
         written.Write(bytes);
@@ -214,14 +214,14 @@ public sealed class FormatProperties(ITestOutputHelper output)
         }
     }
 
-    private static Guid Identity(Random random)
+    internal static Guid Identity(Random random)
     {
         Span<byte> bytes = stackalloc byte[16];
         random.NextBytes(bytes);
         return new Guid(bytes);
     }
 
-    private static List<string> WriteDescriptors(Span<byte> target, Random random, out int used)
+    internal static List<string> WriteDescriptors(Span<byte> target, Random random, out int used)
     {
         used = 0;
         for (var count = random.Next(1, 30); count > 0; count--)
@@ -274,7 +274,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
         return found;
     }
 
-    private static Catalog MakeCatalog(Random random)
+    internal static Catalog MakeCatalog(Random random)
     {
         var catalog = new Catalog();
         for (uint i = 1; i <= 5; i++)
@@ -286,12 +286,12 @@ public sealed class FormatProperties(ITestOutputHelper output)
             {
                 Id = new DiskId(i),
                 Name = $"disk-{random.Next()}",
-                SizeBytes = random.NextInt64(),
+                SizeBytes = random.NextInt64(1, StoreFormat.DiskBytesMax / StoreFormat.BlockBytes) * StoreFormat.BlockBytes,
                 LogicalBlockBytes = 512,
                 Head = new LayerId(i),
                 Origin = new SnapshotId((uint)random.Next(9)),
                 Uuid = Identity(random),
-                CreatedTicks = random.NextInt64(),
+                CreatedTicks = random.NextInt64(StoreFormat.TicksMax),
                 Attributes = attributes,
             });
             catalog.Put(new SnapshotRow
@@ -300,8 +300,8 @@ public sealed class FormatProperties(ITestOutputHelper output)
                 Disk = new DiskId(i),
                 Name = $"snap-{i}",
                 Layer = new LayerId(i),
-                SizeBytes = random.NextInt64(),
-                CreatedTicks = random.NextInt64(),
+                SizeBytes = random.NextInt64(1, StoreFormat.DiskBytesMax / StoreFormat.BlockBytes) * StoreFormat.BlockBytes,
+                CreatedTicks = random.NextInt64(StoreFormat.TicksMax),
             });
         }
 
@@ -318,7 +318,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
         return string.Join('\n', disks.Concat(snapshots).Concat(settings).Order(StringComparer.Ordinal).Append($"{catalog.NextLayer} {catalog.NextDisk} {catalog.NextSnapshot}"));
     }
 
-    private static CheckpointFile MakeCheckpoint(Random random)
+    internal static CheckpointFile MakeCheckpoint(Random random)
     {
         var words = new ulong[PageSet.ChunkWords];
         for (var i = 0; i < words.Length; i++)

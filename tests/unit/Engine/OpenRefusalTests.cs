@@ -50,6 +50,18 @@ public sealed class OpenRefusalTests
         Assert.Contains($"process {Environment.ProcessId}", folder.Refused(StoreError.InUse), StringComparison.Ordinal);
     }
 
+    /// <summary>No map entry points into it: it holds nothing but what the closing checkpoint wrote.</summary>
+    [Fact]
+    public async Task LastSegmentMissing_WithoutData_IsRefusedByName()
+    {
+        using var folder = new StoreFolder();
+        await using (var store = folder.Create())
+            store.CreateDisk(new DiskSpec { Name = "d", SizeBytes = 1 << 20 }, default);
+        var last = folder.Segments()[^1];
+        File.Delete(last);
+        Assert.Contains(last, folder.Refused(StoreError.Corrupt), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task OtherVersion_IsUnsupported_AndNamed()
     {

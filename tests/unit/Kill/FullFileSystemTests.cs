@@ -40,20 +40,26 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
         using (var server = ServerProcess.Start(fileSystem.Store))
         {
             Assert.True(await server.IsReadyAsync(3), server.Complaints);
-            using var initiator = server.Connect("pg");
-            var stream = NewStream(initiator, history, seed, 0);
-            while (history.Acknowledged < WritesBeforeItIsFull)
-                stream.Step();
+            Write(server, 0, stream =>
+            {
+                while (history.Acknowledged < WritesBeforeItIsFull)
+                    stream.Step();
+            });
             Fill(server, "first", seed);
-            UntilRefused(stream);
-            // Flushing and reading need no room.
-            stream.SendFlush();
-            stream.Finish();
+            Write(server, 1, stream =>
+            {
+                UntilRefused(stream);
+                // Flushing and reading need no room.
+                stream.SendFlush();
+            });
             AssertAllThere(history, ReadDisk(server), seed);
             await TryWithoutSpaceAsync(NewCli(), "snapshot", "create", "pg@full");
-            stream.Fill();
+            using var initiator = server.Connect("pg");
+            var last = NewStream(initiator, history, seed, 2);
+            UntilRefused(last);
+            last.Fill();
             server.Kill();
-            stream.TakeWhatCame();
+            last.TakeWhatCame();
             Assert.Equal(137, await server.ExitAsync());
         }
 
@@ -62,19 +68,18 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
             Assert.True(await server.IsReadyAsync(3), server.Complaints);
             history.Settle(AssertLegal(history, ReadDisk(server), seed));
             await NewCli().DoAsync("check");
-            using var initiator = server.Connect("pg");
-            var stream = NewStream(initiator, history, seed, 1);
-            UntilRefused(stream);
+            Write(server, 3, UntilRefused);
             await NewCli().DoAsync("delete", "first");
-            UntilItGoesOn(stream, history, "a disk was deleted");
-            stream.Finish();
+            Write(server, 4, stream => UntilItGoesOn(stream, history, "a disk was deleted"));
             AssertAllThere(history, ReadDisk(server), seed);
             Fill(server, "second", seed);
-            UntilRefused(stream);
+            Write(server, 5, UntilRefused);
             fileSystem.Resize(FileSystemBytes * 2);
-            UntilItGoesOn(stream, history, "the file system was made larger");
-            stream.SendFlush();
-            stream.Finish();
+            Write(server, 6, stream =>
+            {
+                UntilItGoesOn(stream, history, "the file system was made larger");
+                stream.SendFlush();
+            });
             AssertAllThere(history, ReadDisk(server), seed);
             server.Terminate();
             Assert.Equal(0, await server.ExitAsync());
@@ -84,6 +89,15 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
         var cli = NewCli();
         await cli.DoAsync("export", "pg", "-");
         AssertAllThere(history, cli.Output.ToArray(), seed);
+
+        // A connection each time: one that is silent too long is cut off.
+        void Write(ServerProcess server, int round, Action<StampedStream> work)
+        {
+            using var initiator = server.Connect("pg");
+            var stream = NewStream(initiator, history, seed, round);
+            work(stream);
+            stream.Finish();
+        }
     }
 
     /// <summary>ENOSPC at one place after the other: so many pages are free when a store is made.</summary>

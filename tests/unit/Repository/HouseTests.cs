@@ -15,7 +15,7 @@ public sealed class HouseTests
         ["scsi"],
         ["iscsi", "vhost", "tcmu"],
         ["tools/vdisk", "tools/bench"],
-        ["tests/unit", "tests/property", "tests/guest"],
+        ["tests/unit", "tests/property", "tests/fuzz", "tests/guest"],
     ];
 
     /// <summary>What SCSI, as pure computation, has no business with: sockets, threads, files and clocks.</summary>

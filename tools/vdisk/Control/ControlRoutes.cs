@@ -43,6 +43,7 @@ internal sealed partial class ControlRoutes
         application.MapPut(disk + "/content", Guarded(ImportAsync));
         application.MapGet(disk + "/content", Guarded(ExportAsync));
         application.MapPost(ControlProtocol.CheckPath, Guarded(CheckAsync));
+        MapScrubTo(application);
         application.MapFallback("{**path}", Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
     }
 
@@ -161,7 +162,7 @@ internal sealed partial class ControlRoutes
         {
             Name = Name(http, "disk"),
             SizeBytes = Number(http, "disk_size") ?? 0,
-            BlockBytes = checked((int)(Number(http, "block_bytes") ?? 512)),
+            BlockBytes = (int)Math.Min(Number(http, "block_bytes") ?? 512, int.MaxValue), // Whatever is not 512 or 4096 is refused.
             Compression = Query(http, "compression") ?? CodecNames.None,
             Encryption = Query(http, "encryption") ?? CodecNames.None,
         };

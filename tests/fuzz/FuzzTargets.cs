@@ -1,0 +1,12 @@
+namespace CowScsi.Tests.Fuzz;
+
+/// <summary>All targets.</summary>
+internal static class FuzzTargets
+{
+    public static IEnumerable<FuzzTarget> All() =>
+    [
+        new SuperblockTarget(), new SegmentTarget(), new BatchTarget(), new CatalogTarget(), new CheckpointTarget(), new MapRecordTarget(),
+        new DiskAttributesTarget(), new KeySlotsTarget(), new Lz4Target(), new Qcow2Target(), new ExtentFrameTarget(), new ControlDocumentTarget(),
+        new CommandTextTarget(), new IscsiTextTarget(),
+    ];
+}
