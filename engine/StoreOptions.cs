@@ -28,4 +28,18 @@ public sealed record StoreOptions
 
     /// <summary>Receives one line for each event an operator should know of (a rebuilt map, a removed torn tail).</summary>
     public Action<string>? Notice { get; init; }
+
+    /// <summary>
+    /// Whether the store has no threads of its own: background work is done within calls that wait for it, or piece by piece when
+    /// <c>StepBackground</c> is called. For simulations, where the order of what happens follows from the calls alone.
+    /// </summary>
+    internal bool IsStepped { get; init; }
+
+    /// <summary>Sizes of the map's parts where they do not follow from <see cref="MapMemoryBytes"/>: small ones for small stores of tests.</summary>
+    internal MapSizes? MapSizes { get; init; }
+
+    internal MapLimits MapLimits { get; init; } = MapLimits.Default;
+
+    /// <summary>Called with the name of each call that FASTER makes in a checkpoint; for tests, which may block or throw.</summary>
+    internal Action<string>? MapProbe { get; init; }
 }

@@ -83,10 +83,10 @@ internal sealed class DamagedExtents
             var guests = new List<GuestRange>();
             foreach (var (layer, page, blocks) in extent.Places)
                 views?.AddGuests(layer, page, blocks, guests, FindingList.GuestsMax);
-            if (extent.Places.Count > 0)
+            if (guests.Count > 0)
                 findings.Add(FindingList.Of(file, extent.OffsetBytes, "extent", extent.What, FindingList.ReadsAsError) with { Guests = guests });
             else if (views is not null)
-                findings.Leak(file, extent.OffsetBytes, "extent", extent.What + "; nothing points at it any more", "nothing is lost; look after the disk under the store");
+                findings.Leak(file, extent.OffsetBytes, "extent", extent.What + "; no disk and no snapshot shows it any more", "nothing is lost; look after the disk under the store");
             else
                 findings.Error(file, extent.OffsetBytes, "extent", extent.What, FindingList.ReadsAsError);
         }

@@ -35,10 +35,10 @@ internal sealed class FilesCheck(StoreDirectory directory, FindingList findings)
         }
 
         // Each update goes to the other slot and carries the next number: a slot that is older than that lost an update that was flushed.
-        if (newest is { } now && faults.Count == 0 && now.Sequence > 1 && older?.Sequence != now.Sequence - 1)
+        if (newest is { } now && faults.Count == 0 && DerivedFaults.OfSlots(now, older) is { } lost)
         {
             findings.Error(Store.SuperblockName, (long)((now.Sequence - 1) % Engine.Superblock.SlotCount) * Engine.Superblock.SizeBytes, "superblock slot",
-                $"S4: update {now.Sequence - 1} is not there, although it was flushed before update {now.Sequence}", "the other slot counts; look after the disk under the store");
+                lost, "the other slot counts; look after the disk under the store");
         }
 
         return newest;

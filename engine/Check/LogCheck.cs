@@ -155,6 +155,12 @@ internal sealed class LogCheck
             return;
         }
 
+        if (header.Sequence > sequence + 1 && header.PreviousEnd.Segment > end.Segment)
+        {
+            Suspected(header.PreviousEnd with { OffsetBytes = SegmentHeader.SizeBytes }, $"B5: batches {sequence + 1} to {header.Sequence - 1}, or the last of them, are missing in it", sequence + 1);
+            return;
+        }
+
         var fault = header.Sequence != sequence + 1 ? $"B5: sequence is {header.Sequence}, the batch before it has {sequence}" : $"B7: it follows {header.PreviousEnd}, the batch before it ends at {end}";
         IsBroken = true;
         findings.Error(name, header.Position.OffsetBytes, "batch", fault, FindingList.RestoreFile);
@@ -194,16 +200,8 @@ internal sealed class LogCheck
 
     private void CheckExtent(BatchHeader header, Descriptor descriptor, ReadOnlySpan<byte> batch)
     {
-        if (LogReader.PayloadMatches(descriptor, batch))
+        if (DerivedFaults.OfExtent(descriptor, batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes), out var blocks) is not { } fault)
             return;
-        ushort blocks = 0;
-        var payload = batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes);
-        for (var i = 0; i < descriptor.BlockCount; i++)
-        {
-            if (descriptor.IsCompressed || Crc32C.Compute(payload.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes)) != descriptor.Checksum(i))
-                blocks |= (ushort)(1 << i);
-        }
-
         var first = descriptor.IsCompressed ? 0 : System.Numerics.BitOperations.TrailingZeroCount(blocks) * StoreFormat.BlockBytes;
         damaged.Add(new DamagedExtent
         {
@@ -211,7 +209,7 @@ internal sealed class LogCheck
             Sequence = header.Sequence,
             ExtentId = descriptor.ExtentId,
             OffsetBytes = header.Position.OffsetBytes + descriptor.PayloadOffset + first,
-            What = $"E1: {System.Numerics.BitOperations.PopCount(blocks)} of {descriptor.BlockCount} blocks of extent {descriptor.ExtentId} ({descriptor.Layer}, page {descriptor.Page.Value}) do not match their checksum",
+            What = fault,
             Blocks = blocks,
         });
     }

@@ -1,5 +1,4 @@
 using System.Numerics;
-using System.Runtime.InteropServices;
 
 namespace CowScsi.Engine;
 
@@ -118,7 +117,7 @@ internal sealed class MapCheck
                 if (outcome != MapOutcome.Found)
                 {
                     if (store.Layers.Find(layer.Id)?.Pages.Contains(page) == true) // Else it was taken back meanwhile.
-                        AddMapError(layer.Id, page, ushort.MaxValue, outcome == MapOutcome.NotFound ? "M1: the index does not hold the page" : "M1: the page does not match its check");
+                        AddMapError(layer.Id, page, ushort.MaxValue, DerivedFaults.OfPage(outcome)!);
                     continue;
                 }
 
@@ -163,10 +162,10 @@ internal sealed class MapCheck
         {
             ref readonly var left = ref found[block];
             ref readonly var right = ref wanted[block];
-            if (left.ExtentId >= cut.Start.NextExtentId || Same(in left, in right))
+            if (left.ExtentId >= cut.Start.NextExtentId || DerivedFaults.OfEntry(in left, in right, layer) is not { } broken)
                 continue;
             if (wrong == 0)
-                fault = Describe(in left, in right, layer);
+                fault = broken;
             wrong |= (ushort)(1 << block);
         }
 
@@ -174,45 +173,22 @@ internal sealed class MapCheck
             AddMapError(layer, page, wrong, fault);
     }
 
-    private static bool Same(in MapEntry left, in MapEntry right) =>
-        MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in left, 1)).SequenceEqual(MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in right, 1)));
-
-    private static string Describe(in MapEntry found, in MapEntry wanted, LayerId layer)
-    {
-        if (found.Kind > EntryKind.Zero || (found.Flags & 0x40) != 0)
-            return $"M2: kind and flags are {found.Flags:x2}h";
-        if (found.Kind == EntryKind.None)
-            return $"M6: it is not mapped, the log has {Name(in wanted)}";
-        if (wanted.Kind == EntryKind.None)
-            return $"M5: it is {Name(in found)}, the log has no such record for the block";
-        if (found.ExtentId != wanted.ExtentId)
-            return $"M5: it is {Name(in found)}, the log's newest for the block is {Name(in wanted)}";
-        return found.IsInherited != wanted.IsInherited
-            ? $"M4: {Name(in found)} is {(found.IsInherited ? "flagged" : "not flagged")} as inherited, and the record is {(wanted.IsInherited ? "of an ancestor" : "of " + layer)}"
-            : $"M3: it is {Name(in found)}, the record is {Name(in wanted)}";
-    }
-
-    private static string Name(in MapEntry entry) =>
-        $"extent {entry.ExtentId} at segment {entry.Segment} offset {entry.OffsetBytes} ({entry.StoredBytes} bytes, checksum {entry.Checksum:x8}, place {entry.Place:x2}h, flags {entry.Flags:x2}h)";
-
     private void CompareCounters(Store rebuilt)
     {
         foreach (var segment in cut.Segments)
-        {
-            var wanted = rebuilt.Segments.Find(segment.Number)?.Entries ?? 0;
-            if (segment.Entries != wanted)
-                findings.Error(counterFile, null, "segment state", $"U1: segment {segment.Number} counts {segment.Entries} map entries, there are {wanted}", FindingList.RepairMap);
-        }
-
+            AddCounterError("segment state", DerivedFaults.OfSegment(segment.Number, segment.Entries, rebuilt.Segments.Find(segment.Number)?.Entries ?? 0));
         foreach (var layer in cut.Layers)
         {
             var state = rebuilt.Layers.Find(layer.Id);
-            var (stored, blocks) = (state?.StoredBytes ?? 0, state?.WrittenBlocks ?? 0);
-            if (layer.StoredBytes != stored)
-                findings.Error(counterFile, null, "layer state", $"U2: {layer.Id} counts {layer.StoredBytes} stored bytes, there are {stored}", FindingList.RepairMap);
-            if (layer.WrittenBlocks != blocks)
-                findings.Error(counterFile, null, "layer state", $"U3: {layer.Id} counts {layer.WrittenBlocks} written blocks, there are {blocks}", FindingList.RepairMap);
+            AddCounterError("layer state", DerivedFaults.OfStoredBytes(layer.Id, layer.StoredBytes, state?.StoredBytes ?? 0));
+            AddCounterError("layer state", DerivedFaults.OfWrittenBlocks(layer.Id, layer.WrittenBlocks, state?.WrittenBlocks ?? 0));
         }
+    }
+
+    private void AddCounterError(string structure, string? fault)
+    {
+        if (fault is not null)
+            findings.Error(counterFile, null, structure, fault, FindingList.RepairMap);
     }
 
     private bool Matches(in MapEntry entry, byte[] buffer)
@@ -237,6 +213,7 @@ internal sealed class MapCheck
         var guests = new List<GuestRange>();
         Views.AddGuests(layer, page, blocks, guests, FindingList.GuestsMax);
         var fault = $"E1: {BitOperations.PopCount(blocks)} blocks of {layer} page {page.Value} cannot be read or do not match the map's checksum";
-        findings.Add(FindingList.Of(SegmentHeader.FileName(entry.Segment), entry.OffsetBytes, "extent", fault, FindingList.ReadsAsError) with { Guests = guests });
+        var finding = FindingList.Of(SegmentHeader.FileName(entry.Segment), entry.OffsetBytes, "extent", fault, FindingList.ReadsAsError);
+        findings.Add(finding with { Guests = guests, IsLeak = guests.Count == 0, Next = guests.Count == 0 ? "no disk and no snapshot shows it" : finding.Next });
     }
 }

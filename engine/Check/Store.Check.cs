@@ -22,6 +22,34 @@ public sealed partial class Store
     }
 
     /// <summary>
+    /// Mends a store that nobody has open, as far as the log allows: see <see cref="StoreRepair"/>. Checks it before and afterwards. An
+    /// exception means that it could not be begun.
+    /// </summary>
+    /// <param name="rollBack">Whether to give up what lies behind damage in the log's tail.</param>
+    /// <param name="tell">Takes a line for each action, as it is done.</param>
+    public static RepairReport Repair(string path, StoreOptions options, bool rollBack, Action<string> tell, IProgress<double>? progress, CancellationToken cancellation)
+    {
+        var before = CheckClosed(path, options, progress, cancellation);
+        var after = before;
+        var actions = new List<string>();
+        var directory = new LinuxDirectory(path);
+        // What kept the store from opening may have hidden that its map is wrong: then there is a second round.
+        for (var round = 0; !after.IsClean && (round == 0 || (round == 1 && StoreRepair.MapIsWrong(after))); round++)
+        {
+            var refusal = StoreRepair.Run(directory, options, TakeLock(directory), after, rollBack, action =>
+            {
+                actions.Add(action);
+                tell(action);
+            });
+            if (refusal is not null)
+                return new RepairReport(before, actions, refusal, after);
+            after = CheckClosed(path, options, progress, cancellation);
+        }
+
+        return new RepairReport(before, actions, null, after);
+    }
+
+    /// <summary>
     /// Verifies every batch, record and payload, the catalog, and the map against one that is rebuilt from the log, as of one moment, while
     /// guests go on. Segments that are no longer needed stay until it is over.
     /// </summary>

@@ -21,22 +21,53 @@ public sealed partial class Store
     private LogStart inspected;
     private string? rebuiltBecause;
 
+    /// <summary>Batches from this one on may be given up, see <see cref="LogReader.Follow"/>: none, but in a repair that was told to.</summary>
+    private ulong rollBackFrom = ulong.MaxValue;
+
+    /// <summary>The log is not gone on with where it ends, however the store was closed.</summary>
+    private bool asAfterCrash;
+
     /// <summary>Why the checkpoint's map could not be taken and was rebuilt; null where it was taken, or where there was none.</summary>
     internal string? RebuiltBecause => rebuiltBecause;
 
     internal Catalog Catalog => catalog;
 
-    internal uint ImageSegment => imageSegment;
+    /// <summary>Where the log of an inspected store goes on.</summary>
+    internal LogStart Inspected => inspected;
+
+    /// <summary>
+    /// Opens a store for a repair: as after a crash, however it was closed, so that the log goes on in a new segment and a new checkpoint
+    /// is taken. What deletes left is taken back before it returns; there is no keeper.
+    /// </summary>
+    /// <param name="lockFile">The lock, which goes with the store, or stays the caller's where this throws.</param>
+    internal static Store OpenForRepair(StoreDirectory directory, StoreOptions options, IDisposable lockFile, Superblock superblock, bool useMap, ulong rollBackFrom)
+    {
+        var file = directory.Open(SuperblockName, writable: true);
+        var store = new Store(directory, options, lockFile, file, superblock) { rollBackFrom = rollBackFrom, asAfterCrash = true };
+        try
+        {
+            store.Begin(store.RecoverState(useMap, out _), clean: false);
+            store.Reclaim();
+            store.Checkpoint();
+            return store;
+        }
+        catch
+        {
+            store.Abandon();
+            file.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>
     /// Recovers a store and leaves it at that: no log, no keeper, no checkpoint. The directory is an overlay, so nothing of the store changes.
     /// <see cref="Crash"/> lets it go.
     /// </summary>
     /// <param name="useMap">Whether to take the checkpoint's map, or to rebuild it from the log.</param>
-    internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap)
+    internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap, ulong rollBackFrom = ulong.MaxValue)
     {
         var lockFile = OpenOrCreate(overlay, LockName);
-        var store = new Store(overlay, options, lockFile, OpenOrCreate(overlay, SuperblockName), superblock);
+        var store = new Store(overlay, options, lockFile, OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom };
         try
         {
             store.inspected = store.RecoverState(useMap, out _);

@@ -98,11 +98,11 @@ internal sealed class StoreCheck
     {
         var reclaimed = store.DropGoneLayers();
         var map = new MapCheck(store, store.TryCutForCheck()!, CheckpointFile.FileName(superblock.CheckpointNumber), findings, damaged);
-        if (store.RebuiltBecause is { } reason)
+        if (DerivedFaults.OfIndex(store.RebuiltBecause) is { } fault)
         {
             // What was opened is the rebuilt map: there is no other to compare it with.
             if (checkpoint is not null)
-                findings.Error(Store.MapFolder, null, "index", $"P4: the checkpoint's map cannot be used: {reason}", FindingList.RepairMap + " (an opening does so too)");
+                findings.Error(Store.MapFolder, null, "index", fault, FindingList.RepairMap + " (an opening does so too)");
             map.CountEntries(progress, cancellation);
         }
         else

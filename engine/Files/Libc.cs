@@ -7,6 +7,7 @@ internal static unsafe partial class Libc
 {
     internal const int EINTR = 4;
     internal const int EIO = 5;
+    internal const int ENXIO = 6;
     internal const int EAGAIN = 11;
     internal const int EINVAL = 22;
     internal const int ENOSPC = 28;
@@ -17,7 +18,22 @@ internal static unsafe partial class Libc
     internal const int O_RDWR = 2;
     internal const int O_CREAT = 0x40;
     internal const int O_EXCL = 0x80;
+    /// <summary>The flag differs between the two architectures (asm/fcntl.h).</summary>
+    internal static int O_DIRECT => RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x10000 : 0x4000;
+
     internal const int O_CLOEXEC = 0x80000;
+
+    internal const int AT_FDCWD = -100;
+
+    /// <summary>statx: the file's type and its inode's number (linux/stat.h).</summary>
+    internal const uint STATX_TYPE_AND_INODE = 0x101;
+    internal const int S_IFMT = 0xF000;
+    internal const int S_IFREG = 0x8000;
+    internal const int S_IFBLK = 0x6000;
+
+    internal const int SEEK_END = 2;
+    internal const int SEEK_DATA = 3;
+    internal const int SEEK_HOLE = 4;
 
     internal const int LOCK_EX = 2;
     internal const int LOCK_NB = 4;
@@ -67,4 +83,7 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "lseek", SetLastError = true)]
     internal static partial long LSeek(SafeHandle descriptor, long offset, int whence);
+
+    [LibraryImport(Library, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int Statx(int directory, string path, int flags, uint mask, byte* status);
 }

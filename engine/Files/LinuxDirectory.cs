@@ -1,3 +1,5 @@
+using System.Text;
+
 namespace CowScsi.Engine;
 
 /// <summary>A store's directory on a real file system.</summary>
@@ -11,6 +13,8 @@ public sealed class LinuxDirectory(string path) : StoreDirectory
 
     public override StoreFile Open(string name, bool writable) =>
         writable ? LinuxFile.OpenReadWrite(Full(name)) : LinuxFile.OpenRead(Full(name));
+
+    public override StoreFile OpenPastCache(string name) => LinuxFile.OpenDirect(Full(name));
 
     public override StoreFile Create(string name) => LinuxFile.CreateNew(Full(name));
 
@@ -38,6 +42,25 @@ public sealed class LinuxDirectory(string path) : StoreDirectory
         Directory.CreateDirectory(full, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute));
 
     public override void Sync(string folder) => LinuxFile.SyncDirectory(Full(folder));
+
+    public override IDisposable? TryLock(string name, string text, out string holder)
+    {
+        const int HolderBytesMax = 256;
+        holder = "";
+        var file = LinuxFile.OpenOrCreate(Full(name));
+        if (file.TryLockExclusive())
+        {
+            file.SetLength(0);
+            file.Write(Encoding.UTF8.GetBytes(text), 0);
+            return file;
+        }
+
+        Span<byte> bytes = stackalloc byte[HolderBytesMax];
+        bytes = bytes[..(int)Math.Min(file.LengthBytes, HolderBytesMax)];
+        holder = file.Read(bytes, 0) == FileOutcome.Success ? Encoding.UTF8.GetString(bytes).Trim() : "another process";
+        file.Dispose();
+        return null;
+    }
 
     private string Full(string name) => name.Length == 0 ? Path : System.IO.Path.Combine(Path, name);
 

@@ -31,14 +31,32 @@ public sealed unsafe class LinuxFile : StoreFile
     /// <summary>Size of a file or of a block device.</summary>
     public long SeekEnd()
     {
-        const int SeekEndWhence = 2;
-        var end = Libc.LSeek(handle, 0, SeekEndWhence);
+        var end = Libc.LSeek(handle, 0, Libc.SEEK_END);
         return end >= 0 ? end : throw Fail(Path, "find the end of", Marshal.GetLastPInvokeError());
     }
 
     public static LinuxFile OpenRead(string path) => Open(path, Libc.O_RDONLY | Libc.O_CLOEXEC, "open");
 
     public static LinuxFile OpenReadWrite(string path) => Open(path, Libc.O_RDWR | Libc.O_CLOEXEC, "open");
+
+    /// <summary>Reads go to the device (O_DIRECT), where the file system has that; else through the page cache.</summary>
+    public static LinuxFile OpenDirect(string path)
+    {
+        const int ProbeBytes = 4096;
+        var descriptor = Libc.Open(path, Libc.O_RDONLY | Libc.O_DIRECT | Libc.O_CLOEXEC, 0);
+        if (descriptor < 0)
+            return OpenRead(path); // It says what is wrong, or takes the file as it is.
+        var file = new LinuxFile(new SafeFileHandle(descriptor, ownsHandle: true), path);
+        var probe = NativeMemory.AlignedAlloc(ProbeBytes, ProbeBytes);
+        var count = Libc.PRead(file.handle, (byte*)probe, ProbeBytes, 0);
+        var errno = Marshal.GetLastPInvokeError();
+        NativeMemory.AlignedFree(probe);
+        if (count >= 0 || errno != Libc.EINVAL)
+            return file;
+        // Some file systems take the flag and refuse the reads.
+        file.Dispose();
+        return OpenRead(path);
+    }
 
     /// <summary>Creates a file that must not exist yet, readable and writable by its owner only.</summary>
     public static LinuxFile CreateNew(string path) => Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL | Libc.O_CLOEXEC, "create");

@@ -15,6 +15,12 @@ public abstract class StoreDirectory
 
     public abstract StoreFile Open(string name, bool writable);
 
+    /// <summary>
+    /// Opens for reading from the device itself, past the page cache, where the file system can: what is read is what is stored, and what
+    /// others have in the cache stays there. Reads are at multiples of 4096 into memory that is aligned so.
+    /// </summary>
+    public virtual StoreFile OpenPastCache(string name) => Open(name, writable: false);
+
     /// <summary>Creates a file that must not exist.</summary>
     public abstract StoreFile Create(string name);
 
@@ -31,4 +37,13 @@ public abstract class StoreDirectory
 
     /// <summary>Makes the names in a folder ("" for the store itself) durable.</summary>
     public abstract void Sync(string folder);
+
+    /// <summary>
+    /// Takes the lock that a file stands for, creating the file where it is missing, until what is returned is disposed. Null where
+    /// somebody else has it.
+    /// </summary>
+    /// <param name="name">The file.</param>
+    /// <param name="text">What it then says of the one that has it.</param>
+    /// <param name="holder">What it says of the one that has it already; else empty.</param>
+    public abstract IDisposable? TryLock(string name, string text, out string holder);
 }

@@ -41,6 +41,9 @@ public struct MapEntry
     private const byte EncodingMask = 0x3C;
     private const byte InheritedFlag = 0x80;
 
+    /// <summary>Bits of <see cref="Flags"/> that are 0 in this version.</summary>
+    internal const byte UnusedFlags = 0x40;
+
     /// <summary>Unique in the life of the store; the order of ids is the order of effect.</summary>
     public ulong ExtentId;
 

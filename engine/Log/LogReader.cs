@@ -26,7 +26,10 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
     /// <param name="skipMissing">
     /// Go on behind segments whose files are gone (a rebuild: segments without live data were removed). The caller checks that they may be.
     /// </param>
-    public LogChain Follow(LogStart start, ulong durableKnown, bool skipMissing)
+    /// <param name="rollBackFrom">
+    /// Batches from this one on may be given up although they had been durable: a repair was told to. What is before it may not.
+    /// </param>
+    public LogChain Follow(LogStart start, ulong durableKnown, bool skipMissing, ulong rollBackFrom = ulong.MaxValue)
     {
         var batches = new List<BatchPlace>();
         var missing = new List<uint>();
@@ -53,7 +56,7 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
             }
 
             durable = Math.Max(durable, FindProof(end, sequence, out var proof));
-            if (durable >= sequence)
+            if (durable >= sequence && sequence < rollBackFrom)
             {
                 // Where nothing lies at the end and the next segment does not begin with a batch, it is that one that is damaged.
                 // What does begin with one names the segment before it, which may be missing.

@@ -4,9 +4,10 @@ namespace CowScsi.Engine;
 
 /// <summary>
 /// The checkpoint store that FASTER asks for: it keeps FASTER's metadata as bytes, which the store's own checkpoint file then carries
-/// under its checksum, and gives out one file per index image. It also tells the exact moment of the version shift.
+/// under its checksum, and gives out one file per index image. FASTER calls it from whichever thread moves its state on, a guest's write
+/// included, so nothing is thrown from here: what goes wrong is kept as <see cref="Fault"/>, and the checkpoint then counts as failed.
 /// </summary>
-internal sealed class MapCheckpointFiles(string folder) : ICheckpointManager
+internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder, MapTransfers transfers, Action<string>? probe) : ICheckpointManager
 {
     public byte[] IndexMetadata { get; set; } = [];
 
@@ -16,35 +17,34 @@ internal sealed class MapCheckpointFiles(string folder) : ICheckpointManager
 
     public Guid LogToken { get; set; }
 
-    /// <summary>Set at the moment after which changes belong to the next version.</summary>
-    public ManualResetEventSlim VersionShifted { get; } = new();
+    /// <summary>What went wrong in a call of FASTER's, or null.</summary>
+    public string? Fault { get; private set; }
 
-    public string IndexPath(Guid token) => Path.Combine(folder, $"index-{token:n}");
+    /// <summary>Of the checksummed index image that a recovery reads.</summary>
+    public string NameOf(Guid token) => $"{folder}/index-{token:n}.ht";
 
-    public void InitializeIndexCheckpoint(Guid indexToken)
-    {
-    }
+    public void InitializeIndexCheckpoint(Guid indexToken) => Probe(nameof(InitializeIndexCheckpoint));
 
-    public void InitializeLogCheckpoint(Guid logToken)
-    {
-    }
+    public void InitializeLogCheckpoint(Guid logToken) => Probe(nameof(InitializeLogCheckpoint));
 
     public void CommitIndexCheckpoint(Guid indexToken, byte[] commitMetadata)
     {
         IndexToken = indexToken;
         IndexMetadata = commitMetadata;
+        Probe(nameof(CommitIndexCheckpoint));
     }
 
     public void CommitLogCheckpoint(Guid logToken, byte[] commitMetadata)
     {
         LogToken = logToken;
         LogMetadata = commitMetadata;
+        Probe(nameof(CommitLogCheckpoint));
     }
 
-    public void CheckpointVersionShift(long oldVersion, long newVersion) => VersionShifted.Set();
+    public void CheckpointVersionShift(long oldVersion, long newVersion) => Probe(nameof(CheckpointVersionShift));
 
     public void CommitLogIncrementalCheckpoint(Guid logToken, long version, byte[] commitMetadata, DeltaLog deltaLog) =>
-        throw new NotSupportedException("incremental index checkpoints are not taken");
+        Fault ??= "incremental index checkpoints are not taken";
 
     public byte[] GetIndexCheckpointMetadata(Guid indexToken) => IndexMetadata;
 
@@ -54,7 +54,7 @@ internal sealed class MapCheckpointFiles(string folder) : ICheckpointManager
 
     public IEnumerable<Guid> GetLogCheckpointTokens() => [LogToken];
 
-    public IDevice GetIndexDevice(Guid indexToken) => Devices.CreateLogDevice(IndexPath(indexToken) + ".ht", recoverDevice: true);
+    public IDevice GetIndexDevice(Guid indexToken) => new MapDevice(directory, NameOf(indexToken), transfers);
 
     public IDevice GetSnapshotLogDevice(Guid token) => new NullDevice();
 
@@ -63,21 +63,32 @@ internal sealed class MapCheckpointFiles(string folder) : ICheckpointManager
     /// <summary>Asked for in every recovery; fold-over checkpoints have no delta log.</summary>
     public IDevice GetDeltaLogDevice(Guid token) => new NullDevice();
 
+    /// <summary>Old images are removed by the map, once nothing names them.</summary>
     public void Purge(Guid token)
     {
-        foreach (var path in Directory.EnumerateFiles(folder, $"index-{token:n}*"))
-            File.Delete(path);
     }
 
     public void PurgeAll()
     {
-        foreach (var path in Directory.EnumerateFiles(folder, "index-*"))
-            File.Delete(path);
     }
 
     public void OnRecovery(Guid indexToken, Guid logToken)
     {
     }
 
-    public void Dispose() => VersionShifted.Dispose();
+    public void Dispose()
+    {
+    }
+
+    private void Probe(string call)
+    {
+        try
+        {
+            probe?.Invoke(call);
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            Fault ??= failure.Message;
+        }
+    }
 }

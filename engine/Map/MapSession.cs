@@ -53,10 +53,21 @@ internal enum MapOutcome : byte
 }
 
 /// <summary>One thread's access to the index at a time; pooled.</summary>
-internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, MapRecord, Empty, MapFunctions> session, MapFunctions functions, uint mapTag) : IDisposable
+internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, MapRecord, Empty, MapFunctions> session, MapFunctions functions, uint mapTag, int readMillisecondsMax)
 {
+    /// <summary>The session whose read the thread is issuing, so that the end of the transfer can wake it.</summary>
+    [ThreadStatic]
+    private static MapSession? issuing;
+
+    private readonly ManualResetEventSlim transferEnded = new();
     private MapRecord unused;
     private MapRecord record;
+
+    public static MapSession? Issuing
+    {
+        get => issuing;
+        set => issuing = value;
+    }
 
     /// <summary>True while a read is under way whose answer nobody has taken.</summary>
     public bool IsWaiting { get; private set; }
@@ -64,7 +75,9 @@ internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, Map
     public MapOutcome TryRead(LayerId layer, PageNumber page, out MapPage found)
     {
         var key = new MapKey(layer, page);
+        issuing = this;
         var status = session.Read(ref key, ref unused, ref record, Empty.Default, 0);
+        issuing = null;
         if (status.IsPending)
         {
             IsWaiting = true;
@@ -75,20 +88,36 @@ internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, Map
         return Answer(status, key, in record, out found);
     }
 
-    /// <summary>Waits for the read that <see cref="TryRead"/> left under way.</summary>
+    /// <summary>
+    /// Waits for the read that <see cref="TryRead"/> left under way. One that does not end in time counts as damaged, and stays with the
+    /// session.
+    /// </summary>
     public MapOutcome WaitForRead(LayerId layer, PageNumber page, out MapPage found)
     {
-        session.CompletePending(wait: true);
-        IsWaiting = false;
-        return Answer(functions.AnswerStatus, new MapKey(layer, page), in functions.Answer, out found);
+        while (true)
+        {
+            transferEnded.Reset();
+            if (TryTakeAnswer())
+                return Answer(functions.AnswerStatus, new MapKey(layer, page), in functions.Answer, out found);
+            if (transferEnded.Wait(readMillisecondsMax))
+                continue;
+            found = default;
+            return MapOutcome.Damaged;
+        }
     }
 
-    /// <summary>Takes the answer of a read whose asker went away.</summary>
-    public void Drain()
+    /// <summary>Takes the answer of a read whose asker went away; false while it is still under way.</summary>
+    public bool TryTakeAnswer()
     {
-        session.CompletePending(wait: true);
-        IsWaiting = false;
+        issuing = this; // Taking an answer may lead to the next read of a chain.
+        var isComplete = session.CompletePending(wait: false);
+        issuing = null;
+        IsWaiting = !isComplete;
+        return isComplete;
     }
+
+    /// <summary>A transfer that this session asked for has ended.</summary>
+    public void Wake() => transferEnded.Set();
 
     public void Write(LayerId layer, PageNumber page, in MapPage value)
     {
@@ -104,7 +133,27 @@ internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, Map
         session.Delete(ref key, Empty.Default, 0);
     }
 
-    public void Dispose() => session.Dispose();
+    /// <summary>Moves FASTER's state machine on, as each of its operations does.</summary>
+    public void Refresh()
+    {
+        var context = session.UnsafeContext;
+        context.BeginUnsafe();
+        try
+        {
+            context.Refresh();
+        }
+        finally
+        {
+            context.EndUnsafe();
+        }
+    }
+
+    /// <summary>Lets the session go; not while a read is under way, which FASTER would wait for without end.</summary>
+    public void Dispose()
+    {
+        if (!IsWaiting)
+            session.Dispose();
+    }
 
     private MapOutcome Answer(Status status, MapKey key, in MapRecord answer, out MapPage found)
     {

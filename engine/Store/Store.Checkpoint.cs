@@ -27,12 +27,13 @@ public sealed partial class Store
             {
                 Checkpoint(close: true);
             }
-            catch (StoreException failure) when (failure.Error == StoreError.OutOfSpace)
+            catch (StoreException failure) when (log!.Failure is null)
             {
                 // Everything is in the log; only the next open takes longer.
-                if (log!.Stop() != FileOutcome.Success)
+                if (log.Stop() != FileOutcome.Success)
                     throw;
-                options.Notice?.Invoke($"closed without a checkpoint: {failure.Message}");
+                if (map!.CheckpointsGivenUp is null)
+                    options.Notice?.Invoke($"closed without a checkpoint: {failure.Message}");
             }
 
             return;
@@ -50,6 +51,7 @@ public sealed partial class Store
         lock (checkpointing)
         {
             RefuseCheckpointWithoutSpace();
+            map!.WriteIndexImage();
             var state = Cut();
             if (close && log!.Stop() != FileOutcome.Success)
                 throw new StoreException(StoreError.Io, $"the log failed: {log.Failure}");
@@ -59,7 +61,7 @@ public sealed partial class Store
             // Batches of earlier segments may still have been in the buffers at the cut; now each file has its end.
             for (var i = 0; i < state.Segments.Count - 1; i++)
                 state.Segments[i] = state.Segments[i] with { EndBytes = segments.Find(state.Segments[i].Number)?.EndBytes ?? state.Segments[i].EndBytes };
-            var mapCheckpoint = map!.EndCheckpoint();
+            var mapCheckpoint = map.EndCheckpoint();
             var number = superblock.CheckpointNumber + 1;
             var bytes = new CheckpointFile
             {
@@ -260,7 +262,7 @@ public sealed partial class Store
             catch (StoreException failure)
             {
                 // The log stays the truth without a checkpoint; the next round tries again, the operator hears of it once.
-                if (checkpointFailure != failure.Message)
+                if (checkpointFailure != failure.Message && map!.CheckpointsGivenUp is null)
                     options.Notice?.Invoke($"checkpoint failed, recovery will take longer: {failure.Message}");
                 checkpointFailure = failure.Message;
             }
@@ -269,7 +271,7 @@ public sealed partial class Store
 
     private bool IsCheckpointDue()
     {
-        if (log!.Failure is not null)
+        if (log!.Failure is not null || map!.CheckpointsGivenUp is not null)
             return false;
         var bytes = log.AppendedBytes - checkpointedBytes;
         return bytes >= options.CheckpointLogBytes || (bytes > 0 && options.Time.GetUtcNow() - checkpointed >= options.CheckpointInterval);

@@ -6,7 +6,9 @@ namespace CowScsi.Engine;
 /// </summary>
 public sealed partial class Store
 {
-    private LogStart Rebuild(ulong durable)
+    /// <param name="durable">Batches up to this one were durable for certain.</param>
+    /// <param name="known">What the checkpoint says of each segment; empty where it cannot be read.</param>
+    private LogStart Rebuild(ulong durable, IReadOnlyList<SegmentState> known)
     {
         var reader = new LogReader(segments, StoreTag);
         var all = segments.ToList();
@@ -20,11 +22,12 @@ public sealed partial class Store
         }
 
         var from = FirstStart(all);
-        var chain = reader.Follow(from, durable, skipMissing: true);
+        var chain = reader.Follow(from, durable, skipMissing: true, rollBackFrom);
         map?.Dispose();
         map = NewMap();
         RebuildCatalog(reader, chain);
         RefuseLostSegments(chain);
+        RefuseCutSegments(chain, known);
         var nextExtentId = RebuildOwnPages(reader, chain);
         RebuildInheritance();
         return CutTail(from, chain, nextExtentId);
@@ -123,6 +126,25 @@ public sealed partial class Store
 
         StoreException Lost(uint number) =>
             new(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(number))}' is missing or cut off and held data; restore it from a copy");
+    }
+
+    /// <summary>
+    /// A segment that lost its end, with a removed one behind it: the chain goes on behind the gap and does not show what is missing. The
+    /// checkpoint knows where each segment ended.
+    /// </summary>
+    private void RefuseCutSegments(LogChain chain, IReadOnlyList<SegmentState> known)
+    {
+        var ends = new Dictionary<uint, uint>();
+        foreach (var batch in chain.Batches)
+            ends[batch.Position.Segment] = batch.Position.OffsetBytes + (uint)batch.LengthBytes;
+        foreach (var segment in known)
+        {
+            if (segment.Entries == 0 || ends.GetValueOrDefault(segment.Number) >= segment.EndBytes)
+                continue;
+            var path = System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(segment.Number));
+            throw new StoreException(StoreError.Corrupt,
+                $"'{path}' at offset {ends.GetValueOrDefault(segment.Number)}: a batch is missing or damaged, the checkpoint has the segment's end at {segment.EndBytes}; restore the file from a copy");
+        }
     }
 
     private ulong RebuildOwnPages(LogReader reader, LogChain chain)

@@ -11,7 +11,13 @@ public sealed partial class Store
 
     private void Recover()
     {
-        var start = RecoverState(useMap: true, out var clean);
+        Begin(RecoverState(useMap: true, out var clean), clean);
+        StartKeeper();
+    }
+
+    /// <summary>Makes what was recovered the state to go on from.</summary>
+    private void Begin(LogStart start, bool clean)
+    {
         if (superblock.State != StoreState.Open || (superblock.Autoclear & ~StoreFormat.AutoclearKnown) != 0)
             WriteSuperblock(superblock with { State = StoreState.Open, Autoclear = superblock.Autoclear & StoreFormat.AutoclearKnown });
         if (start.ContinueInSegment && segments.Find(start.PreviousEnd.Segment) is { } last)
@@ -19,13 +25,12 @@ public sealed partial class Store
         long pages = 0;
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
-        map!.GrowFor(pages, options.MapMemoryBytes);
+        map!.GrowFor(pages);
         log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
         RemoveOldCheckpoints();
         if (!clean)
             CheckpointRecovered();
-        StartKeeper();
     }
 
     /// <summary>Brings map, catalog and figures to the log's end, which is made the end for good; nothing is begun on top of it.</summary>
@@ -34,14 +39,15 @@ public sealed partial class Store
     private LogStart RecoverState(bool useMap, out bool clean)
     {
         FindSegments();
-        clean = superblock.State == StoreState.Clean;
+        clean = superblock.State == StoreState.Clean && !asAfterCrash;
         var checkpoint = LoadCheckpoint(out var fault);
         var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        var known = checkpoint?.Segments ?? [];
         if (checkpoint is not null && !useMap)
             (checkpoint, fault) = (null, "it was asked for");
         if (checkpoint is not null)
         {
-            map = BlockMap.TryRecover(MapPath, checkpoint.Map, options.MapMemoryBytes, out fault);
+            map = BlockMap.TryRecover(directory, options, checkpoint.Map, out fault);
             if (map is null)
                 checkpoint = null;
         }
@@ -60,7 +66,7 @@ public sealed partial class Store
             }
 
             clean = false;
-            start = Rebuild(durable);
+            start = Rebuild(durable, known);
         }
 
         if (catalog.FindFault() is { } broken)
@@ -225,7 +231,7 @@ public sealed partial class Store
     private LogStart Replay(LogStart from, ulong durable, ref bool clean)
     {
         var reader = new LogReader(segments, StoreTag);
-        var chain = reader.Follow(from, durable, skipMissing: false);
+        var chain = reader.Follow(from, durable, skipMissing: false, rollBackFrom);
         clean &= chain.Batches.Count == 0 && chain.TornAt is null;
         if (clean)
             return from;

@@ -10,7 +10,7 @@ public sealed partial class Store : IDisposable
 {
     private readonly StoreDirectory directory;
     private readonly StoreOptions options;
-    private readonly StoreFile lockFile;
+    private readonly IDisposable lockFile;
     private readonly StoreFile superblockFile;
     private readonly SegmentTable segments;
     private readonly Lock checkpointing = new();
@@ -24,7 +24,7 @@ public sealed partial class Store : IDisposable
     private uint imageSegment;
     private bool disposed;
 
-    private Store(StoreDirectory directory, StoreOptions options, StoreFile lockFile, StoreFile superblockFile, Superblock superblock)
+    private Store(StoreDirectory directory, StoreOptions options, IDisposable lockFile, StoreFile superblockFile, Superblock superblock)
     {
         this.directory = directory;
         this.options = options with { SegmentBytes = (int)superblock.SegmentBytes };
@@ -103,7 +103,7 @@ public sealed partial class Store : IDisposable
         try
         {
             directory.CreateFolder(SegmentFolder);
-            directory.CreateFolder(MapFolder);
+            directory.CreateFolder(BlockMap.Folder);
             var fresh = new Superblock
             {
                 Sequence = 1,
@@ -170,6 +170,8 @@ public sealed partial class Store : IDisposable
         if (disposed)
             return;
         disposed = true;
+        lock (scrubbing)
+            EndScrub(ScrubProgress.Running);
         StopKeeper();
         foreach (var volume in volumes.ToArray())
             volume.Dispose();
@@ -200,6 +202,7 @@ public sealed partial class Store : IDisposable
     /// <summary>Lets files and threads go without writing anything: what a crash would leave.</summary>
     internal void Abandon()
     {
+        scrubber?.Dispose();
         StopKeeper();
         log?.Dispose();
         map?.Dispose();
@@ -222,23 +225,11 @@ public sealed partial class Store : IDisposable
             throw new StoreException(StoreError.Unsupported, $"'{System.IO.Path.Combine(directory.Path, SuperblockName)}': the store needs feature bits 0x{unknown:x} that this build does not have; use a newer vdisk");
     }
 
-    private static StoreFile TakeLock(StoreDirectory directory)
+    private static IDisposable TakeLock(StoreDirectory directory)
     {
-        StoreFile file;
-        if (directory is not LinuxDirectory)
-            return directory.Exists(LockName) ? directory.Open(LockName, writable: true) : directory.Create(LockName);
-        var real = LinuxFile.OpenOrCreate(System.IO.Path.Combine(directory.Path, LockName));
-        file = real;
-        if (!real.TryLockExclusive())
-        {
-            real.Dispose();
-            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {HolderOf(real.Path)}");
-        }
-
-        var name = System.Text.Encoding.UTF8.GetBytes($"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n");
-        real.SetLength(0);
-        real.Write(name, 0);
-        return file;
+        var text = $"process {Environment.ProcessId} ({System.IO.Path.GetFileName(Environment.ProcessPath ?? "unknown")}) on {Environment.MachineName}\n";
+        return directory.TryLock(LockName, text, out var holder) ??
+            throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {holder}");
     }
 
     /// <summary>Who wrote its name into the lock file.</summary>
@@ -301,11 +292,10 @@ public sealed partial class Store : IDisposable
     /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
     private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
 
-    private string MapPath => directory is OverlayDirectory overlay ? overlay.LocalFolder(MapFolder) : System.IO.Path.Combine(directory.Path, MapFolder);
 
     private BlockMap NewMap()
     {
         var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
-        return new BlockMap(MapPath, tag, $"pages-{tag:x8}.log", options.MapMemoryBytes);
+        return new BlockMap(directory, options, tag, $"pages-{tag:x8}.log");
     }
 }

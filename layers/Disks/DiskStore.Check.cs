@@ -18,6 +18,18 @@ public sealed partial class DiskStore
     public static StoreReport CheckClosed(string directory, StoreOptions options, IProgress<double>? progress, CancellationToken cancellation) =>
         WithAttributes(Store.CheckClosed(directory, options, progress, cancellation));
 
+    /// <summary>
+    /// Mends a store that nobody has open from its log, without inventing anything: what cannot be read stays an error for guests until it
+    /// is overwritten.
+    /// </summary>
+    /// <param name="rollBack">Whether to give up the end of the log, for all disks, from damage in it on.</param>
+    /// <param name="tell">Takes a line for each action, as it is done.</param>
+    public static RepairReport Repair(string directory, StoreOptions options, bool rollBack, Action<string> tell, IProgress<double>? progress, CancellationToken cancellation)
+    {
+        var report = Store.Repair(directory, options, rollBack, tell, progress, cancellation);
+        return report with { Before = WithAttributes(report.Before), After = WithAttributes(report.After) };
+    }
+
     private static StoreReport WithAttributes(StoreReport report)
     {
         List<StoreFinding>? findings = null;

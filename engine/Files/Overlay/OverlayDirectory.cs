@@ -16,7 +16,6 @@ internal sealed class OverlayDirectory : StoreDirectory, IDisposable
     /// <summary>By name; null where the name was removed. What is not in here is as it is beneath.</summary>
     private readonly Dictionary<string, OverlayContent?> contents = new(StringComparer.Ordinal);
     private readonly List<OverlayContent> all = [];
-    private readonly Dictionary<string, string> localFolders = new(StringComparer.Ordinal);
 
     /// <param name="below">What is shown.</param>
     /// <param name="temporary">Folder in which changes are kept.</param>
@@ -120,31 +119,17 @@ internal sealed class OverlayDirectory : StoreDirectory, IDisposable
     {
     }
 
-    /// <summary>The files of a folder for whoever opens them by path: copies, where the folder is shown at all.</summary>
-    public string LocalFolder(string folder)
+    /// <summary>What is private needs no lock.</summary>
+    public override IDisposable? TryLock(string name, string text, out string holder)
     {
-        lock (gate)
-        {
-            if (localFolders.TryGetValue(folder, out var known))
-                return known;
-            var made = Directory.CreateTempSubdirectory("cowscsi-").FullName;
-            localFolders.Add(folder, made);
-            if (shown is null && Directory.Exists(Full(folder)))
-            {
-                foreach (var path in Directory.EnumerateFiles(Full(folder)))
-                    File.Copy(path, System.IO.Path.Combine(made, System.IO.Path.GetFileName(path)));
-            }
-
-            return made;
-        }
+        holder = "";
+        return Exists(name) ? Open(name, writable: true) : Create(name);
     }
 
     public void Dispose()
     {
         foreach (var content in all)
             content.Dispose();
-        foreach (var folder in localFolders.Values)
-            Directory.Delete(folder, recursive: true);
     }
 
     private static void AddOf(string prefix, IEnumerable<string> from, SortedSet<string> to)

@@ -48,26 +48,26 @@ class KeySlotTable:
 
 def read_table(data, where):
     where = f"{where}: key slot table"
-    demand(len(data) >= 48 and data[:8] == b"CSKEYSET", where, "1", "not 48 bytes that begin with the magic")
+    demand(len(data) >= 48 and data[:8] == b"CSKEYSET", where, "T1", "not 48 bytes that begin with the magic")
     version, slot_count, stored_crc, set_id, key_check = struct.unpack_from("<HHI16s16s", data, 8)
-    demand(version == 1, where, "2", f"version is {version}")
-    demand(1 <= slot_count <= 8 and len(data) == 48 + 144 * slot_count, where, "3", f"{slot_count} slots in {len(data)} bytes")
-    demand(stored_crc == crc(data[16:], crc(data[:12] + bytes(4))), where, "4", "checksum does not match")
-    demand(any(set_id), where, "5", "set_id is zero")
-    slots = [_read_slot(data[at:at + 144], set_id, f"{where}: 6: slot at {at}") for at in range(48, len(data), 144)]
-    demand(all(one.number < next_one.number for one, next_one in zip(slots, slots[1:])), where, "7", "slot numbers do not ascend")
+    demand(version == 1, where, "T2", f"version is {version}")
+    demand(1 <= slot_count <= 8 and len(data) == 48 + 144 * slot_count, where, "T3", f"{slot_count} slots in {len(data)} bytes")
+    demand(stored_crc == crc(data[16:], crc(data[:12] + bytes(4))), where, "T4", "checksum does not match")
+    demand(any(set_id), where, "T5", "set_id is zero")
+    slots = [_read_slot(data[at:at + 144], set_id, f"{where}: T6: slot at {at}") for at in range(48, len(data), 144)]
+    demand(all(one.number < next_one.number for one, next_one in zip(slots, slots[1:])), where, "T7", "slot numbers do not ascend")
     return KeySlotTable(set_id, key_check, slots)
 
 
 def _read_slot(data, set_id, where):
     number, kdf, wrap, zero, passes, memory_kib, lanes, salt, nonce, zeros, wrapped_key, tag = struct.unpack(
         "<BBBBIII32s12sI64s16s", data)
-    demand(number != 0, where, "1", "number is 0")
-    demand(kdf == 1, where, "2", f"kdf is {kdf}")
-    demand(wrap == 1, where, "3", f"wrap is {wrap}")
-    demand(zero == 0 and zeros == 0, where, "4", "reserved bytes are not 0")
+    demand(number != 0, where, "L1", "number is 0")
+    demand(kdf == 1, where, "L2", f"kdf is {kdf}")
+    demand(wrap == 1, where, "L3", f"wrap is {wrap}")
+    demand(zero == 0 and zeros == 0, where, "L4", "reserved bytes are not 0")
     demand(1 <= passes <= 1000 and 1 <= lanes <= 64 and 8 * lanes <= memory_kib <= 4194304 and passes * memory_kib <= 67108864,
-           where, "5", f"passes {passes}, lanes {lanes}, memory_kib {memory_kib}")
+           where, "L5", f"passes {passes}, lanes {lanes}, memory_kib {memory_kib}")
     return KeySlot(number, passes, memory_kib, lanes, salt, nonce, wrapped_key, tag, data[:64] + set_id)
 
 

@@ -73,11 +73,14 @@ class Log:
 
     def _follow(self):
         for number in self.order:
+            if not any(self.segments[number].data[SECTOR:2 * SECTOR]):
+                continue
             try:
                 self.chain.append(self._batch_at(number, SECTOR))
-                break
             except Damage:
-                continue
+                if len(self.order) > 1:
+                    raise
+            break
         while self.chain and self._step():
             pass
 

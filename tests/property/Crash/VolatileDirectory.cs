@@ -92,6 +92,8 @@ internal sealed class VolatileDirectory(string path) : StoreDirectory
             pending.RemoveAll(change => string.Equals(FolderOf(change.Name), folder, StringComparison.Ordinal));
     }
 
+    public override IDisposable? TryLock(string name, string text, out string holder) => real.TryLock(name, text, out holder);
+
     /// <summary>Cuts the power: everything that was open has been let go before. Afterwards everything works again.</summary>
     public void CutPower(Random random)
     {

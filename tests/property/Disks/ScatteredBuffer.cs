@@ -12,6 +12,7 @@ internal sealed class ScatteredBuffer(int capacityBytes) : IDisposable
     /// <summary>A view of <paramref name="lengthBytes"/> in up to 40 pieces; the pieces lie apart by a byte here and there.</summary>
     public IoBuffer Take(int lengthBytes, Random random)
     {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(lengthBytes, capacityBytes);
         var whole = new IoSlice[1];
         memory.Buffer.CopyVectorsTo(whole, out _);
         var at = whole[0].Address;

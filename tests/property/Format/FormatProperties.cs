@@ -214,14 +214,14 @@ public sealed class FormatProperties(ITestOutputHelper output)
         }
     }
 
-    private static Guid Identity(Random random)
+    internal static Guid Identity(Random random)
     {
         Span<byte> bytes = stackalloc byte[16];
         random.NextBytes(bytes);
         return new Guid(bytes);
     }
 
-    private static List<string> WriteDescriptors(Span<byte> target, Random random, out int used)
+    internal static List<string> WriteDescriptors(Span<byte> target, Random random, out int used)
     {
         used = 0;
         for (var count = random.Next(1, 30); count > 0; count--)
@@ -274,7 +274,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
         return found;
     }
 
-    private static Catalog MakeCatalog(Random random)
+    internal static Catalog MakeCatalog(Random random)
     {
         var catalog = new Catalog();
         for (uint i = 1; i <= 5; i++)
@@ -318,7 +318,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
         return string.Join('\n', disks.Concat(snapshots).Concat(settings).Order(StringComparer.Ordinal).Append($"{catalog.NextLayer} {catalog.NextDisk} {catalog.NextSnapshot}"));
     }
 
-    private static CheckpointFile MakeCheckpoint(Random random)
+    internal static CheckpointFile MakeCheckpoint(Random random)
     {
         var words = new ulong[PageSet.ChunkWords];
         for (var i = 0; i < words.Length; i++)

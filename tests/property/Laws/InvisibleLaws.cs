@@ -9,6 +9,9 @@ public sealed class InvisibleLaws(LawImages images, ITestOutputHelper output) : 
 {
     private const int Cases = 25;
 
+    /// <summary>Fewer: each opens the store anew for three commands, and a new passphrase is meant to take its time.</summary>
+    private const int TransferCases = 3;
+
     [Fact]
     public void Flush_ChangesNothingThatIsRead() => Unchanged("flush", static (given, world) => world.Flush(world.Disk(given.A)));
 
@@ -43,6 +46,23 @@ public sealed class InvisibleLaws(LawImages images, ITestOutputHelper output) : 
         using var two = new LawWorld(given with { Stack = other }, images);
         LawWorld.AssertSame(one.ReadAll(), two.ReadAll(), $"{other} beside {given.Stack}");
     }, Cases, output);
+
+    /// <summary>What is exported and imported again, onto another stack, and exported once more, is what was read.</summary>
+    [Fact]
+    public void ExportAndImport_GiveTheSameBytes() => PropertyRun.Check("law:export-import", LawCase.Arbitrary, given =>
+    {
+        using var world = new LawWorld(given, images);
+        var names = world.ReadAll();
+        var name = names.Keys.ElementAt(given.A % names.Count);
+        var tool = world.CloseForTool();
+        var (first, second) = (tool.At("first.raw"), tool.At("second.raw"));
+        tool.Do("export", name, first);
+        LawWorld.AssertSame(names[name], File.ReadAllBytes(first), $"{name}, exported");
+        string[] stored = (given.B % 3) switch { 0 => ["--encrypt", "xts-aes-256", "--compress", "lz4"], 1 => ["--compress", "lz4"], _ => [] };
+        tool.Do(["import", first, "again", "--block-size", given.C % 2 == 0 ? "512" : "4096", .. stored]);
+        tool.Do("export", "again", second);
+        LawWorld.AssertSame(names[name], File.ReadAllBytes(second), $"{name}, exported, imported and exported");
+    }, TransferCases, output);
 
     /// <summary>A base image as raw and as qcow2 reads the same.</summary>
     [SkippableFact]

@@ -17,6 +17,10 @@ internal readonly record struct ByteRange(long Offset, int Length)
 internal sealed class LawWorld : IDisposable
 {
     private const int DiskBytesMax = 700 << 10;
+
+    /// <summary>What a law may let a disk grow by besides.</summary>
+    public const int GrowthBytesMax = 160 << 10;
+
     private const int DisksMax = 4;
     private const int TransferBytesMax = 200_000;
 
@@ -25,7 +29,7 @@ internal sealed class LawWorld : IDisposable
 
     private readonly LawCase given;
     private readonly TemporaryFolder folder = new();
-    private readonly ScatteredBuffer memory = new(DiskBytesMax);
+    private readonly ScatteredBuffer memory = new(DiskBytesMax + GrowthBytesMax);
     private readonly Dictionary<string, BlockDevice> open = new(StringComparer.Ordinal);
     private int names;
 
@@ -155,6 +159,13 @@ internal sealed class LawWorld : IDisposable
     {
         CloseAll();
         Store = DiskStore.Open(folder.At("store"), Options);
+    }
+
+    /// <summary>Closes the store, for the tool's commands to open it.</summary>
+    public StoreTool CloseForTool()
+    {
+        CloseAll();
+        return new StoreTool(folder, Key);
     }
 
     /// <summary>The process dies when everything is flushed, and the index is gone as well.</summary>

@@ -112,7 +112,7 @@ public sealed class LineLaws(LawImages images, ITestOutputHelper output) : IClas
     {
         var disk = world.Disk(given.A);
         var was = world.Read(disk);
-        var size = was.Length + ((1 + (given.B % 40)) * StoreFormat.BlockBytes);
+        var size = was.Length + ((1 + (given.B % (LawWorld.GrowthBytesMax / StoreFormat.BlockBytes))) * StoreFormat.BlockBytes);
         var snapshot = world.Snapshot(disk);
         world.Resize(disk, size);
         LawWorld.AssertSame([.. was, .. new byte[size - was.Length]], world.Read(disk), $"{disk} grown to {size}");

@@ -83,7 +83,7 @@ public sealed class WritingLaws(LawImages images, ITestOutputHelper output) : IC
     [Fact]
     public void WriteZeroes_IsWritingZeroBytes() => Law("zeroes-are-zero-bytes", static (given, world) =>
     {
-        var (one, other) = Twins(given, world);
+        var (one, other, _) = Twins(given, world);
         var range = world.Range(one, given.B, given.C);
         world.WriteZeroes(one, range);
         world.Write(other, range.Offset, new byte[range.Length]);
@@ -93,7 +93,7 @@ public sealed class WritingLaws(LawImages images, ITestOutputHelper output) : IC
     [Fact]
     public void SplitWrite_IsTheWholeWrite() => Law("split-write", static (given, world) =>
     {
-        var (one, other) = Twins(given, world);
+        var (one, other, _) = Twins(given, world);
         var range = world.Range(one, given.B, given.C);
         var bytes = LawWorld.Bytes(range.Length, given.D);
         world.Write(one, range.Offset, bytes);
@@ -112,8 +112,8 @@ public sealed class WritingLaws(LawImages images, ITestOutputHelper output) : IC
     [Fact]
     public void WritesToDisjointRanges_Commute() => Law("disjoint-writes-commute", static (given, world) =>
     {
-        var (one, other) = Twins(given, world);
-        var together = world.Clone(world.Snapshots()[^1]);
+        var (one, other, snapshot) = Twins(given, world);
+        var together = world.Clone(snapshot);
         LawWorld.AssertSame(world.Read(one), world.Read(together), "clones of one snapshot");
         var range = world.Range(one, given.B, given.C);
         var blocks = range.Length / world.BlockBytes;
@@ -148,14 +148,14 @@ public sealed class WritingLaws(LawImages images, ITestOutputHelper output) : IC
         Assert.Equal(bytes.Length, at);
     });
 
-    /// <summary>Two clones of one state. The snapshot that they come from is the last one.</summary>
-    private static (string One, string Other) Twins(LawCase given, LawWorld world)
+    /// <summary>Two clones of one state, and the snapshot that they come from.</summary>
+    private static (string One, string Other, string Snapshot) Twins(LawCase given, LawWorld world)
     {
         var disk = world.Create(LawWorld.Size(given.A));
         world.Write(disk, 0, LawWorld.Bytes(StoreFormat.PageBytes + StoreFormat.BlockBytes, given.A));
         var origin = given.A % 2 == 0 ? disk : world.Disk(given.A);
         var snapshot = world.Snapshot(origin);
-        return (world.Clone(snapshot), world.Clone(snapshot));
+        return (world.Clone(snapshot), world.Clone(snapshot), snapshot);
     }
 
     private static void AssertOnlyRangeChanges(LawCase given, LawWorld world, Action<LawWorld, string, ByteRange, byte[]> change, bool zeros)

@@ -99,6 +99,50 @@ public sealed class CheckCommandTests
     }
 
     [Fact]
+    public async Task Repair_OfAServedStore_IsRefused()
+    {
+        await using var store = await FilledAsync(isServed: true);
+        var refusal = await store.Cli.FailAsync(ExitCode.Failed, "check", "--repair");
+        Assert.Contains("stop 'vdisk serve'", refusal, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Repair_TellsWhatItDid_AndAnswersWhatIsLeft()
+    {
+        await using var store = await FilledAsync(isServed: false);
+        Assert.EndsWith("clean", (await store.Cli.DoAsync("check", "--repair")).Trim(), StringComparison.Ordinal);
+        StoreFolder.Flip(Directory.GetFiles(Path.Combine(store.Directory, "map"), "index-*").Single(), 5000);
+        Assert.Equal((int)CheckExitCode.Corrupt, (await store.Cli.RunAsync("check")).Code);
+        var repaired = await store.Cli.DoAsync("check", "--repair");
+        Assert.Contains("repair: made a new map", repaired, StringComparison.Ordinal);
+        Assert.EndsWith("clean", repaired.Trim(), StringComparison.Ordinal);
+        StoreFolder.Flip(Path.Combine(store.Directory, "segments/00000001.seg"), await DataOffsetAsync(store));
+        var left = await store.Cli.RunAsync("check", "--repair", "--json");
+        Assert.Equal((int)CheckExitCode.Corrupt, left.Code);
+        using var document = JsonDocument.Parse(left.Out);
+        var check = document.RootElement.GetProperty("check");
+        Assert.Equal(1, check.GetProperty("errors").GetInt64());
+        Assert.True(check.GetProperty("repairs").GetArrayLength() > 0);
+        File.Delete(Path.Combine(store.Directory, "segments/00000001.seg"));
+        foreach (var file in Directory.GetFiles(Path.Combine(store.Directory, "map")))
+            File.Delete(file);
+        var refused = await store.Cli.RunAsync("check", "--repair");
+        Assert.Equal((int)CheckExitCode.Corrupt, refused.Code);
+        Assert.Contains("vdisk: not repaired: ", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--roll-back")]
+    [InlineData("--repair", "--roll-back")]
+    [InlineData("--roll-back", "--yes")]
+    [InlineData("--repair", "--yes")]
+    public async Task RollBack_WithoutAllThatConfirmsIt_IsNotBegun(params string[] options)
+    {
+        await using var store = await FilledAsync(isServed: false);
+        await store.Cli.FailAsync(ExitCode.Failed, ["check", .. options]);
+    }
+
+    [Fact]
     public async Task Help_TellsItsOwnExitCodes()
     {
         var help = await new CliRun().DoAsync("check", "--help");

@@ -124,7 +124,7 @@ public sealed class CommandTests
         var help = await new CliRun().DoAsync("--help", "--store", "/nonexistent");
         foreach (var (code, meaning) in ExitCodes.Meanings)
             Assert.Contains($"  {(int)code,-4} {meaning}", help, StringComparison.Ordinal);
-        foreach (var verb in new[] { "init", "create", "import", "export", "list", "tree", "info", "snapshot", "clone", "delete", "resize", "diff", "serve", "check", "completion" })
+        foreach (var verb in new[] { "init", "create", "import", "export", "list", "tree", "info", "snapshot", "clone", "delete", "resize", "diff", "serve", "check", "scrub", "completion" })
             Assert.Contains($"\n  {verb}", help, StringComparison.Ordinal);
         await new CliRun().DoAsync("snapshot", "create", "--help");
     }
@@ -136,7 +136,9 @@ public sealed class CommandTests
         await store.Cli.DoAsync("create", "pg", "--size", "1GiB");
         await store.Cli.DoAsync("create", "pgbench", "--size", "1GiB");
         await store.Cli.DoAsync("snapshot", "create", "pg@before");
-        Assert.Equal(["serve", "snapshot"], await CompleteAsync("s"));
+        Assert.Equal(["scrub", "serve", "snapshot"], await CompleteAsync("s"));
+        Assert.Equal(["status", "stop"], await CompleteAsync("scrub", "st"));
+        Assert.Equal(["--repair"], await CompleteAsync("check", "--re"));
         Assert.Equal(["pg", "pg@before", "pgbench"], await CompleteAsync("info", "p"));
         Assert.Equal(["pg@before"], await CompleteAsync("clone", ""));
         Assert.Equal(["pg", "pgbench"], await CompleteAsync("delete", ""));

@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using CowScsi.Layers;
 using Xunit;
 
@@ -40,5 +41,35 @@ public sealed class SegmentEndTests
 
         await using var again = folder.Open();
         Assert.Empty(again.Check(null, default).Findings);
+    }
+
+    /// <summary>
+    /// The segment behind the one that was cut is gone, as nothing pointed into it: the chain of batches goes on behind the gap and does not
+    /// show that the cut segment had more.
+    /// </summary>
+    [Fact]
+    public async Task SegmentCutShort_InFrontOfARemovedOne_IsRefusedByARebuild()
+    {
+        using var folder = new StoreFolder();
+        var store = folder.Create();
+        store.CreateDisk(new DiskSpec { Name = "a", SizeBytes = 4 << 20 }, default);
+        await using (var disk = store.OpenDisk("a", default))
+        {
+            await disk.FillAsync(0, 4096, 1);
+            await disk.FlushedAsync();
+        }
+
+        store.Store.Crash();
+        for (var i = 0; i < 3; i++)
+        {
+            store = folder.Open(); // Each begins a segment, and with its checkpoint removes the one before.
+            store.Store.Crash();
+        }
+
+        Assert.DoesNotContain(folder.Segment(2), folder.Segments());
+        StoreFolder.Truncate(folder.Segment(1), new FileInfo(folder.Segment(1)).Length - 6000);
+        foreach (var index in Directory.EnumerateFiles(folder.At("map"), "index-*"))
+            File.Delete(index);
+        Assert.Contains("00000001.seg", folder.Refused(StoreError.Corrupt), StringComparison.Ordinal);
     }
 }

@@ -78,6 +78,23 @@ public sealed class PredicateTests
         ["P2"] = () => Checkpoint(static bytes => bytes[12] = 1),
         ["P3"] = () => Checkpoint(static bytes => bytes[136] = 200),
         ["P4"] = () => Checkpoint(static bytes => bytes[150] = (byte)'/'),
+        ["P5"] = static () => DerivedFaults.OfIndex("'map/pages-1.log.0' is missing"),
+        ["S7"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
+        ["E1"] = static () => ExtentFault(1),
+        ["K5"] = static () => CatalogFault(new Catalog(), new LayerRow(new LayerId(1), default)),
+        ["M1"] = static () => DerivedFaults.OfPage(MapOutcome.NotFound),
+        ["M2"] = static () => Entry(static entry => entry with { Flags = 3 }),
+        ["M3"] = static () => Entry(static entry => entry with { Checksum = entry.Checksum ^ 1 }),
+        ["M4"] = static () => Entry(static entry => entry with { Flags = (byte)(entry.Flags | 0x80) }),
+        ["M5"] = static () => Entry(static entry => entry with { ExtentId = entry.ExtentId - 1 }),
+        ["M6"] = static () => Entry(static _ => default),
+        ["Q1"] = static () => Scrub(static bytes => bytes[0] = 2),
+        ["Q2"] = static () => Scrub(static bytes => bytes[20]++),
+        ["Q3"] = static () => Scrub(static bytes => bytes[1] = 4),
+        ["Q4"] = static () => Scrub(static bytes => bytes[96 + 8] = 1),
+        ["U1"] = static () => DerivedFaults.OfSegment(1, 2, 3),
+        ["U2"] = static () => DerivedFaults.OfStoredBytes(new LayerId(1), 4096, 8192),
+        ["U3"] = static () => DerivedFaults.OfWrittenBlocks(new LayerId(1), 1, 2),
     };
 
     public static TheoryData<string> Documented()
@@ -122,6 +139,14 @@ public sealed class PredicateTests
         Assert.Null(KeySlots(static _ => { }));
         Assert.Null(Slot(static _ => { }));
         Assert.Null(Checkpoint(static _ => { }));
+        Assert.Null(Entry(static entry => entry));
+        Assert.Null(ExtentFault(0));
+        Assert.Null(Scrub(static _ => { }));
+        Assert.Null(CatalogFault(new Catalog(), null));
+        Assert.Null(DerivedFaults.OfIndex(null));
+        Assert.Null(DerivedFaults.OfPage(MapOutcome.Found));
+        Assert.Null(DerivedFaults.OfSlots(new Superblock { Sequence = 1 }, null));
+        Assert.Null(DerivedFaults.OfSegment(1, 2, 2));
         Assert.Null(CheckpointFile.FindLengthFault("checkpoint-1", 7, new Superblock { CheckpointBytes = 7 }));
         Assert.StartsWith("P1: ", CheckpointFile.FindLengthFault("checkpoint-1", 8, new Superblock { CheckpointBytes = 7 }), StringComparison.Ordinal);
     }
@@ -232,6 +257,46 @@ public sealed class PredicateTests
         StoreId = StoreId, Number = 1, Start = new LogStart(1, new LogPosition(1, 4096), 1, ContinueInSegment: true, 2), ImageSegment = 1,
         Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
     }.ToBytes();
+
+    private static string? Entry(Func<MapEntry, MapEntry> change)
+    {
+        var wanted = MapEntry.Data(7, new LogPosition(1, 8192), 0xC0C0, StoreFormat.BlockBytes, 0, 1, ExtentEncoding.Raw);
+        var found = change(wanted);
+        return DerivedFaults.OfEntry(in found, in wanted, new LayerId(1));
+    }
+
+    private static string? Scrub(Action<byte[]> change)
+    {
+        var bytes = new ScrubState
+        {
+            Progress = ScrubProgress.Finished, Cursor = default, End = default, RateBytes = 1, StartedTicks = 1, ChangedTicks = 1, TotalBytes = 1,
+            Ranges = [new ScrubRange(1, 4096, 4096, ScrubRange.Extent)], Places = [new ScrubPlace(new LayerId(1), new PageNumber(1), 0, 1)],
+        }.ToBytes();
+        change(bytes);
+        return ScrubState.TryRead(bytes, out _, out var fault) ? null : fault;
+    }
+
+    private static string? ExtentFault(byte flipped)
+    {
+        var record = Extent();
+        var payload = new byte[StoreFormat.BlockBytes];
+        Descriptor.WriteChecksum(record, 0, Crc32C.Compute(payload));
+        payload[9] ^= flipped;
+        Assert.True(Descriptor.TryRead(record, BatchBytes, out var descriptor, out _));
+        var fault = DerivedFaults.OfExtent(descriptor, payload, out var blocks);
+        Assert.Equal(flipped, blocks);
+        return fault;
+    }
+
+    private static string? CatalogFault(Catalog logs, LayerRow? surplus)
+    {
+        var found = new Catalog();
+        if (surplus is not null)
+            found.Put(surplus);
+        var findings = new FindingList();
+        CatalogCheck.Compare(found, logs, "checkpoint-1", findings);
+        return findings.All.Count == 0 ? null : $"{findings.All[0].Predicate}: {findings.All[0].What}";
+    }
 
     private static string? Checkpoint(Action<byte[]> change)
     {

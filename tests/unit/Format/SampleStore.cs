@@ -22,6 +22,8 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
     private readonly Dictionary<string, BlockDevice> open = new(StringComparer.Ordinal);
     private DiskStore store = DiskStore.Create(directory, Options);
 
+    public static byte[] Key => Encoding.UTF8.GetBytes(Passphrase);
+
     public DiskStore Disks => store;
 
     /// <summary>The names of all disks, DISK@SNAP for snapshots.</summary>
@@ -33,6 +35,17 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
             foreach (var snapshot in disk.Snapshots)
                 yield return snapshot.FullName;
         }
+    }
+
+    /// <summary>All of a disk or snapshot; null where a block of it is damaged.</summary>
+    public static async Task<byte[]?> ReadAsync(DiskStore store, string address)
+    {
+        var parts = address.Split('@');
+        await using var device = parts.Length == 1 ? store.OpenDisk(address, Key) : store.OpenSnapshot(parts[0], parts[1], Key);
+        using var buffer = new NativeBuffer((int)device.Geometry.SizeBytes);
+        var result = await device.ReadAsync(0, buffer.Buffer);
+        Assert.True(result.Outcome is BlockOutcome.Success or BlockOutcome.Unreadable, $"reading {address}: {result}");
+        return result.IsSuccess ? buffer.Span.ToArray() : null;
     }
 
     public void Create(string name, long sizeBytes, Compression compression = Compression.None, Encryption encryption = Encryption.None,
@@ -52,21 +65,10 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
     }
 
     /// <summary>Random bytes and text by turns, in one write.</summary>
-    public void Write(string disk, long offset, int length)
-    {
-        using var buffer = new NativeBuffer(length);
-        for (var rest = buffer.Span; rest.Length > 0;)
-        {
-            var run = rest[..Math.Min(rest.Length, random.Next(1, 10) * 1024)];
-            if (random.Next(3) == 0)
-                random.NextBytes(run);
-            else
-                Fill(run, Encoding.ASCII.GetBytes($"line {random.Next(100)} of what {disk} holds\n"));
-            rest = rest[run.Length..];
-        }
+    public void Write(string disk, long offset, int length) => Write(disk, offset, length, noiseOneIn: 3);
 
-        Succeed(Open(disk).WriteAsync(offset, buffer.Buffer, WriteOptions.None));
-    }
+    /// <summary>What an archiver makes little of.</summary>
+    public void WriteText(string disk, long offset, int length) => Write(disk, offset, length, noiseOneIn: int.MaxValue);
 
     public void Zero(string disk, long offset, long length) => Succeed(Open(disk).WriteZeroesAsync(offset, length, WriteOptions.None));
 
@@ -108,7 +110,21 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
             CloseStore();
     }
 
-    private static byte[] Key => Encoding.UTF8.GetBytes(Passphrase);
+    private void Write(string disk, long offset, int length, int noiseOneIn)
+    {
+        using var buffer = new NativeBuffer(length);
+        for (var rest = buffer.Span; rest.Length > 0;)
+        {
+            var run = rest[..Math.Min(rest.Length, random.Next(1, 10) * 1024)];
+            if (random.Next(noiseOneIn) == 0)
+                random.NextBytes(run);
+            else
+                Fill(run, Encoding.ASCII.GetBytes($"line {random.Next(100)} of what {disk} holds\n"));
+            rest = rest[run.Length..];
+        }
+
+        Succeed(Open(disk).WriteAsync(offset, buffer.Buffer, WriteOptions.None));
+    }
 
     private BlockDevice Open(string disk)
     {

@@ -19,24 +19,18 @@ internal static class StoreReader
     /// <summary>What it printed; it must have answered 0.</summary>
     public static string Do(params string[] words)
     {
-        var (code, output, error) = Run(words);
+        var (code, output, error) = Try(words);
         Assert.True(code == 0, $"read_store.py {string.Join(' ', words)}: {code}: {error}{output}");
         return output;
     }
 
-    /// <summary>What it says is damaged.</summary>
-    public static string Refused(params string[] words)
-    {
-        var (code, output, error) = Run(words);
-        Assert.True(code == 2, $"read_store.py {string.Join(' ', words)}: {code}: {error}{output}");
-        return error;
-    }
-
-    private static (int Code, string Out, string Error) Run(string[] words)
+    /// <summary>Whatever it answered: 0 done, 1 could not run, 2 damaged.</summary>
+    public static (int Code, string Out, string Error) Try(params string[] words)
     {
         // Without -B it would leave compiled modules in the working copy.
         using var process = Process.Start(new ProcessStartInfo(Python!, ["-B", Script, .. words])
         {
+            UseShellExecute = false,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         })!;

@@ -48,6 +48,7 @@ internal sealed class CommandLine
         Root.Add(DiffCommand.Build(this));
         Root.Add(ServeCommand.Build(this));
         Root.Add(CheckCommand.Build(this));
+        Root.Add(ScrubCommand.Build(this));
         Root.Add(InspectCommand.Build(this));
         Root.Add(CompletionCommand.Build(this));
         Root.Add(CompleteCommand.Build(this));

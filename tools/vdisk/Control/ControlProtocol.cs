@@ -20,6 +20,7 @@ internal static class ControlProtocol
     public const string StorePath = "/v1/store";
     public const string DisksPath = "/v1/disks";
     public const string CheckPath = "/v1/check";
+    public const string ScrubPath = "/v1/scrub";
 
     /// <summary>The HTTP status that goes with an exit code; the client reads the code itself from the document.</summary>
     public static int ToHttpStatus(ExitCode code) => code switch

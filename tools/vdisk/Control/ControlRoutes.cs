@@ -43,6 +43,7 @@ internal sealed partial class ControlRoutes
         application.MapPut(disk + "/content", Guarded(ImportAsync));
         application.MapGet(disk + "/content", Guarded(ExportAsync));
         application.MapPost(ControlProtocol.CheckPath, Guarded(CheckAsync));
+        MapScrubTo(application);
         application.MapFallback("{**path}", Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
     }
 

@@ -3,7 +3,10 @@ using CowScsi.Engine;
 namespace CowScsi.Vdisk.Documents;
 
 /// <summary>Where a guest meets what was found. "snapshot" is null for the disk as it is now; blocks are of its logical block size.</summary>
-internal sealed record GuestRangeDocument(string Disk, string? Snapshot, long OffsetBytes, long LengthBytes, long Lba, long LbaCount);
+internal sealed record GuestRangeDocument(string Disk, string? Snapshot, long OffsetBytes, long LengthBytes, long Lba, long LbaCount)
+{
+    public string Describe() => $"{Disk}{(Snapshot is null ? "" : "@" + Snapshot)} LBA {Lba} to {Lba + LbaCount - 1}";
+}
 
 /// <summary>One thing that a check found.</summary>
 internal sealed record FindingDocument(

@@ -18,6 +18,8 @@ namespace CowScsi.Vdisk.Documents;
 [JsonSerializable(typeof(ExportAnswer))]
 [JsonSerializable(typeof(CheckAnswer))]
 [JsonSerializable(typeof(InspectAnswer))]
+[JsonSerializable(typeof(ScrubAnswer))]
+[JsonSerializable(typeof(ScrubRequest))]
 [JsonSerializable(typeof(TreeAnswer))]
 [JsonSerializable(typeof(ServedAnswer))]
 [JsonSerializable(typeof(ErrorAnswer))]

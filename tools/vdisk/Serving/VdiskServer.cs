@@ -111,6 +111,7 @@ internal sealed class VdiskServer : IAsyncDisposable
 
         // Commands end before initiators are cut off: the control socket is the first to go.
         parts.Push(control);
+        session.ResumeScrub();
     }
 
     private static void Listen(IscsiTargetServer iscsi, IReadOnlyList<Portal> portals)

@@ -35,6 +35,17 @@ internal interface IStoreSession : IAsyncDisposable
     /// <summary>The runs that differ between a snapshot and a newer one (null: the disk as it is now), in ascending order.</summary>
     IAsyncEnumerable<DiffRunDocument> DiffAsync(string disk, string older, string? newer, CancellationToken cancellation);
 
+    /// <summary>True where a scrub goes on after the session: in a server. Otherwise it ends with the process.</summary>
+    bool ScrubsInBackground { get; }
+
+    /// <summary>Begins a scrub, or goes on with one that was stopped; one that is under way goes on with the new rate.</summary>
+    ValueTask<ScrubDocument> StartScrubAsync(long rateBytes, bool anew, CancellationToken cancellation);
+
+    ValueTask<ScrubDocument> StopScrubAsync(CancellationToken cancellation);
+
+    /// <summary>The last scrub, or the one that is under way.</summary>
+    ValueTask<ScrubDocument> GetScrubAsync(CancellationToken cancellation);
+
     ValueTask<CheckDocument> CheckAsync(IProgress<double>? progress, CancellationToken cancellation);
 
     /// <summary>

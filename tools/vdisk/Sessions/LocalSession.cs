@@ -13,7 +13,7 @@ namespace CowScsi.Vdisk.Sessions;
 /// A store that this process has open: a command's own, or the server's, whose control socket hands its requests here. May be used by any
 /// number of requests at once.
 /// </summary>
-internal sealed class LocalSession : IStoreSession
+internal sealed partial class LocalSession : IStoreSession
 {
     /// <summary>Size of a disk that an import fills without knowing how much will come; it doubles from there.</summary>
     private const long UnknownSizeStartBytes = 1L << 30;

@@ -14,7 +14,7 @@ using CowScsi.Vdisk.Transfer;
 namespace CowScsi.Vdisk.Sessions;
 
 /// <summary>A store that a running server has open, reached through its control socket.</summary>
-internal sealed class RemoteSession : IStoreSession
+internal sealed partial class RemoteSession : IStoreSession
 {
     /// <summary>How long a server may take to say whether it wants an import's contents: it derives a key and creates the disk first.</summary>
     private static readonly TimeSpan ExpectContinueTimeout = TimeSpan.FromMinutes(1);

@@ -118,7 +118,7 @@ public sealed class LogFindingTests
 
         StoreFolder.Flip(store.Folder.Segment(1), StoreEdit.PlaceOf(store.Folder, 1, 1).Offset + 4096);
         var found = store.Finds("segments/00000001.seg", "extent", "E1", isLeak: true);
-        Assert.Contains("nothing points at it", found.What, StringComparison.Ordinal);
+        Assert.Contains("no snapshot shows it", found.What, StringComparison.Ordinal);
         Assert.False(store.Check().HasErrors);
     }
 

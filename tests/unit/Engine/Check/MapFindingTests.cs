@@ -1,5 +1,4 @@
 using CowScsi.Engine;
-using CowScsi.Layers;
 using Xunit;
 
 namespace CowScsi.Tests.Unit.Engine;

@@ -1,0 +1,25 @@
+namespace CowScsi.Engine;
+
+/// <summary>Sizes of the index's parts, from the one figure an operator gives. FASTER wants powers of two.</summary>
+/// <param name="IndexBytes">Of the hash index that a new map starts with.</param>
+/// <param name="IndexBytesMax">Up to which it grows.</param>
+/// <param name="LogMemoryBytes">Of records in memory.</param>
+/// <param name="LogPageBytes">Of one page of records: what is evicted as a whole.</param>
+internal sealed record MapSizes(long IndexBytes, long IndexBytesMax, long LogMemoryBytes, long LogPageBytes)
+{
+    public const long MemoryBytesMin = 16L << 20;
+
+    /// <summary>The hash index a new map starts with: room for 460,000 pages (28 GiB of disk) before buckets overflow.</summary>
+    private const long IndexBytesFirst = 4L << 20;
+
+    /// <summary>Half for records in memory; the hash index starts small and grows into a quarter.</summary>
+    public static MapSizes From(long memoryBytes)
+    {
+        memoryBytes = Math.Max(memoryBytes, MemoryBytesMin);
+        var log = PowerOfTwoAtMost(memoryBytes / 2);
+        var indexMax = PowerOfTwoAtMost(memoryBytes / 4);
+        return new MapSizes(Math.Min(IndexBytesFirst, indexMax), indexMax, log, Math.Clamp(log / 64, 256 << 10, 4 << 20));
+    }
+
+    private static long PowerOfTwoAtMost(long value) => 1L << System.Numerics.BitOperations.Log2((ulong)value);
+}

@@ -1,0 +1,57 @@
+using CowScsi.Engine;
+using CowScsi.Layers;
+
+namespace CowScsi.Tests.Property;
+
+/// <summary>What came of opening a disk state: what the store then shows, or why it refuses.</summary>
+internal sealed class Recovered
+{
+    private Recovered(SimulatedDirectory directory, StoreReading? reading, string text)
+    {
+        Directory = directory;
+        Reading = reading;
+        Text = text;
+    }
+
+    /// <summary>The disk with what the opening did to it.</summary>
+    public SimulatedDirectory Directory { get; }
+
+    /// <summary>Null where the store refuses to open.</summary>
+    public StoreReading? Reading { get; }
+
+    /// <summary>The refusal, or what the checker found; "" where all is well.</summary>
+    public string Text { get; }
+
+    public bool IsClean => Reading is not null && Text.Length == 0;
+
+    /// <summary>Opens, reads everything, checks, and lets go as a crash does.</summary>
+    public static Recovered Open(DiskImage image, StoreOptions options, NativeBuffer memory)
+    {
+        var directory = new SimulatedDirectory(image);
+        Store opened;
+        try
+        {
+            opened = Store.Open(directory, options);
+        }
+        catch (StoreException refusal)
+        {
+            return new Recovered(directory, null, $"{refusal.Error}: {refusal.Message}");
+        }
+
+        var opening = directory.Journal.Count;
+        var store = new DiskStore(opened);
+        try
+        {
+            var reading = StoreReading.Of(store, memory, SimulatedStore.Passphrase);
+            var report = opened.Check(progress: null, CancellationToken.None);
+            return new Recovered(directory, reading, string.Join("; ", report.Findings.Take(5))) { OpeningEvents = opening };
+        }
+        finally
+        {
+            opened.Crash();
+        }
+    }
+
+    /// <summary>Events of the journal that the opening itself made.</summary>
+    public int OpeningEvents { get; private init; }
+}
