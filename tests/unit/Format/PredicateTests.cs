@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Text.RegularExpressions;
 using CowScsi.Engine;
 using CowScsi.Layers;
