@@ -79,7 +79,7 @@ public sealed class PredicateTests
         ["P3"] = () => Checkpoint(static bytes => bytes[136] = 200),
         ["P4"] = () => Checkpoint(static bytes => bytes[150] = (byte)'/'),
         ["P5"] = static () => DerivedFaults.OfIndex("'map/pages-1.log.0' is missing"),
-        ["S7"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
+        ["S8"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
         ["E1"] = static () => ExtentFault(1),
         ["K5"] = static () => CatalogFault(new Catalog(), new LayerRow(new LayerId(1), default)),
         ["M1"] = static () => DerivedFaults.OfPage(MapOutcome.NotFound),
