@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Text.RegularExpressions;
 using CowScsi.Engine;
 using CowScsi.Layers;
@@ -93,6 +92,7 @@ public sealed class PredicateTests
         ["Q2"] = static () => Scrub(static bytes => bytes[20]++),
         ["Q3"] = static () => Scrub(static bytes => bytes[1] = 4),
         ["Q4"] = static () => Scrub(static bytes => bytes[96 + 8] = 1),
+        ["Q5"] = static () => Scrub(static bytes => bytes[47] = 0x80),
         ["U1"] = static () => DerivedFaults.OfSegment(1, 2, 3),
         ["U2"] = static () => DerivedFaults.OfStoredBytes(new LayerId(1), 4096, 8192),
         ["U3"] = static () => DerivedFaults.OfWrittenBlocks(new LayerId(1), 1, 2),
