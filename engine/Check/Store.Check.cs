@@ -82,6 +82,8 @@ public sealed partial class Store
         {
             if (TryCutForCheck() is { } cut)
                 return cut;
+            if (options.IsStepped)
+                Reclaim();
             keeperWake.Set();
             cancellation.WaitHandle.WaitOne(KeeperPollMilliseconds);
             cancellation.ThrowIfCancellationRequested();
