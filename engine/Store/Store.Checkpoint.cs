@@ -199,8 +199,17 @@ public sealed partial class Store
         directory.Delete(temporary);
         using (var file = directory.Create(temporary))
         {
-            if (file.Write(bytes, 0) is not FileOutcome.Success || file.Flush() is not FileOutcome.Success)
-                throw new StoreException(StoreError.Io, $"cannot write '{file.Path}': {file.LastError}");
+            var outcome = file.Write(bytes, 0);
+            if (outcome == FileOutcome.Success)
+                outcome = file.Flush();
+            if (outcome != FileOutcome.Success)
+            {
+                // What was asked for before may have gone to somebody else's file meanwhile; the next attempt begins anew.
+                var error = outcome == FileOutcome.OutOfSpace ? StoreError.OutOfSpace : StoreError.Io;
+                var failure = new StoreException(error, $"cannot write '{file.Path}': {file.LastError}");
+                directory.Delete(temporary);
+                throw failure;
+            }
         }
 
         directory.Rename(temporary, name);

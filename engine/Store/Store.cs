@@ -78,7 +78,34 @@ public sealed partial class Store : IDisposable
 
         if (System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path)) is { } parent)
             LinuxFile.SyncDirectory(parent);
-        return Create(new LinuxDirectory(path), options);
+        try
+        {
+            return Create(new LinuxDirectory(path), options);
+        }
+        catch (StoreException failure) when (failure.Error != StoreError.InUse)
+        {
+            RemoveUnfinished(path, failure);
+            throw;
+        }
+    }
+
+    /// <summary>The directory was missing or empty, and this process had it locked: all that is in it now is of no use.</summary>
+    private static void RemoveUnfinished(string path, StoreException cause)
+    {
+        try
+        {
+            foreach (var name in new[] { SuperblockName, LockName })
+                File.Delete(System.IO.Path.Combine(path, name));
+            foreach (var folder in new[] { SegmentFolder, MapFolder })
+            {
+                if (Directory.Exists(System.IO.Path.Combine(path, folder)))
+                    Directory.Delete(System.IO.Path.Combine(path, folder), recursive: true);
+            }
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new StoreException(cause.Error, $"{cause.Message}; what was begun in '{path}' is of no use and could not be removed: {failure.Message}", cause);
+        }
     }
 
     /// <summary>Opens a store for this process alone and recovers it where it was not closed cleanly.</summary>
@@ -100,6 +127,8 @@ public sealed partial class Store : IDisposable
         if (options.SegmentBytes is < StoreFormat.SegmentBytesMin or > StoreFormat.SegmentBytesMax || options.SegmentBytes % StoreFormat.SectorBytes != 0)
             throw new StoreException(StoreError.Invalid, $"segment size {options.SegmentBytes} is not a multiple of 4096 from 1 MiB to 1 GiB");
         var lockFile = TakeLock(directory);
+        StoreFile? file = null;
+        Store? store = null;
         try
         {
             directory.CreateFolder(SegmentFolder);
@@ -113,18 +142,20 @@ public sealed partial class Store : IDisposable
                 TweakSalt = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)) & ~0xFFUL,
                 CreatedTicks = options.Time.GetUtcNow().UtcTicks,
             };
-            var file = directory.Create(SuperblockName);
+            file = directory.Create(SuperblockName);
             var slots = new byte[Superblock.SizeBytes * Superblock.SlotCount];
             fresh.Write(slots.AsSpan((int)(fresh.Sequence % Superblock.SlotCount) * Superblock.SizeBytes));
             if (file.Write(slots, 0) is not FileOutcome.Success || file.Flush() is not FileOutcome.Success)
                 throw new StoreException(StoreError.Io, $"cannot write '{file.Path}': {file.LastError}");
             directory.Sync("");
-            var store = new Store(directory, options, lockFile, file, fresh);
+            store = new Store(directory, options, lockFile, file, fresh);
             store.StartEmpty();
             return store;
         }
         catch
         {
+            store?.Abandon();
+            file?.Dispose();
             lockFile.Dispose();
             throw;
         }
@@ -232,17 +263,6 @@ public sealed partial class Store : IDisposable
             throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {holder}");
     }
 
-    /// <summary>Who wrote its name into the lock file.</summary>
-    private static string HolderOf(string lockPath)
-    {
-        if (!File.Exists(lockPath))
-            return "another process";
-        using var file = LinuxFile.OpenRead(lockPath);
-        var holder = new byte[256];
-        var length = (int)Math.Min(file.LengthBytes, holder.Length);
-        return length > 0 && file.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
-    }
-
     private static Superblock ReadSuperblock(StoreFile file)
     {
         var slot = new byte[Superblock.SizeBytes];
@@ -291,7 +311,6 @@ public sealed partial class Store : IDisposable
 
     /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
     private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
-
 
     private BlockMap NewMap()
     {

@@ -23,6 +23,7 @@ public sealed partial class DiskStore
     /// <param name="passphrase">Opens the data key of an encrypted disk; empty where none is needed. A key that is loaded already is used as it is.</param>
     public BlockDevice OpenDisk(string name, ReadOnlySpan<byte> passphrase)
     {
+        RequireComplete(name, mayBeImporting: true);
         lock (opening)
         {
             ObjectDisposedException.ThrowIf(disposed, this);

@@ -22,7 +22,14 @@ public sealed partial class DiskStore : IAsyncDisposable
     public static DiskStore Create(string directory, StoreOptions options) => new(Store.Create(directory, options));
 
     /// <summary>Opens a store for this process alone; recovers it where it was not closed cleanly.</summary>
-    public static DiskStore Open(string directory, StoreOptions options) => new(Store.Open(directory, options));
+    /// <remarks>Disks whose import an earlier process did not complete are removed, and the operator is told.</remarks>
+    public static DiskStore Open(string directory, StoreOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        var store = new DiskStore(Store.Open(directory, options));
+        store.RemoveLeftovers(options.Notice);
+        return store;
+    }
 
     public StoreInfo GetInfo()
     {
@@ -44,10 +51,19 @@ public sealed partial class DiskStore : IAsyncDisposable
     public DiskInfo CreateDisk(DiskSpec spec, ReadOnlySpan<byte> passphrase)
     {
         ArgumentNullException.ThrowIfNull(spec);
+        lock (naming)
+        {
+            ReleaseName(spec.Name);
+            return MakeDisk(spec, passphrase);
+        }
+    }
+
+    private DiskInfo MakeDisk(DiskSpec spec, ReadOnlySpan<byte> passphrase)
+    {
         if (spec.LogicalBlockBytes is not (512 or 4096))
             throw new StoreException(StoreError.Invalid, $"block size {spec.LogicalBlockBytes} is not 512 or 4096");
         if (store.FindDisk(spec.Name) is not null)
-            throw new StoreException(StoreError.NameTaken, $"disk '{spec.Name}' exists already; choose another name");
+            throw NameTaken(spec.Name);
         long baseBytes = 0;
         if (spec.Base is not null)
         {
@@ -69,11 +85,16 @@ public sealed partial class DiskStore : IAsyncDisposable
     }
 
     /// <summary>Deletes a disk with all its snapshots; refuses while it is open or clones of its snapshots exist, and names them.</summary>
-    public void DeleteDisk(string name) => store.DeleteDisk(name);
+    public void DeleteDisk(string name)
+    {
+        store.DeleteDisk(name);
+        ForgetImport(name);
+    }
 
     /// <summary>Seals the disk's head under a name, in constant time, ordered exactly with the writes around it.</summary>
     public SnapshotInfo CreateSnapshot(string disk, string snapshot)
     {
+        RequireComplete(disk, mayBeImporting: false);
         var row = store.CreateSnapshot(disk, snapshot);
         return Describe(disk, row);
     }
@@ -81,7 +102,14 @@ public sealed partial class DiskStore : IAsyncDisposable
     public void DeleteSnapshot(string disk, string snapshot) => store.DeleteSnapshot(disk, snapshot);
 
     /// <summary>Creates a disk whose origin is a snapshot, in constant time. It inherits the origin's key, codec and block size.</summary>
-    public DiskInfo Clone(string disk, string snapshot, string newName) => Describe(store.Clone(disk, snapshot, newName, Row(disk).Attributes));
+    public DiskInfo Clone(string disk, string snapshot, string newName)
+    {
+        lock (naming)
+        {
+            ReleaseName(newName);
+            return Describe(store.Clone(disk, snapshot, newName, Row(disk).Attributes));
+        }
+    }
 
     /// <summary>
     /// The ranges of <paramref name="disk"/> that may read differently in <paramref name="newerSnapshot"/> (null: the head) than in
@@ -96,6 +124,9 @@ public sealed partial class DiskStore : IAsyncDisposable
             throw new StoreException(StoreError.Invalid, $"'{disk}@{newerSnapshot}' is older than '{disk}@{olderSnapshot}'; name the older one first");
         return DiskDiff.Between(store, older, newer, row);
     }
+
+    private static StoreException NameTaken(string name) =>
+        new(StoreError.NameTaken, $"disk '{name}' exists already; choose another name");
 
     private static void CheckSize(long size)
     {

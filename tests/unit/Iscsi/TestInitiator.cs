@@ -36,17 +36,21 @@ internal sealed class WirePdu
 internal sealed class TestInitiator : IDisposable
 {
     public const string Name = "iqn.2026-01.test.cowscsi:initiator";
+
+    /// <summary>Of the test target.</summary>
+    public const string TargetName = "iqn.2026-01.test.cowscsi:disk";
     private const int TimeLimitMilliseconds = 20_000;
 
     private readonly Socket socket;
 
-    public TestInitiator(IPEndPoint portal)
+    /// <param name="timeLimitMilliseconds">Bound of each wait for the target.</param>
+    public TestInitiator(IPEndPoint portal, int timeLimitMilliseconds = TimeLimitMilliseconds)
     {
         socket = new Socket(portal.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
         {
             NoDelay = true,
-            ReceiveTimeout = TimeLimitMilliseconds,
-            SendTimeout = TimeLimitMilliseconds,
+            ReceiveTimeout = timeLimitMilliseconds,
+            SendTimeout = timeLimitMilliseconds,
         };
         socket.Connect(portal);
     }
@@ -212,7 +216,7 @@ internal sealed class TestInitiator : IDisposable
 
     /// <summary>Logs in to the test target in one step of the operational stage; the answer's keys come back.</summary>
     public Dictionary<string, string> Login(params string[] keys) =>
-        LoginAs(["InitiatorName=" + Name, "TargetName=" + TestTarget.Name, .. keys]);
+        LoginAs(["InitiatorName=" + Name, "TargetName=" + TargetName, .. keys]);
 
     public Dictionary<string, string> LoginAs(params string[] keys)
     {

@@ -8,7 +8,7 @@ namespace CowScsi.Tests.Unit.Iscsi;
 /// <summary>A real server on a free port of the loopback address, with one target and one disk at LUN 0.</summary>
 internal sealed class TestTarget : IAsyncDisposable
 {
-    public const string Name = "iqn.2026-01.test.cowscsi:disk";
+    public const string Name = TestInitiator.TargetName;
     public const int DiskBytes = 4 * 1024 * 1024;
 
     public TestTarget(IscsiPortalOptions? options = null, IscsiChapCredentials? credentials = null)

@@ -15,6 +15,9 @@ internal enum KillMoment
     /// <summary>Nothing but writes, a few or none after a snapshot was made.</summary>
     SnapshotMade,
 
+    /// <summary>A server that stood still (SIGSTOP) while commands came, and goes on (SIGCONT).</summary>
+    Continuing,
+
     /// <summary>The clean end that SIGTERM asks for: its flush, checkpoint and superblock.</summary>
     Stopping,
 }
@@ -25,7 +28,7 @@ internal enum KillMoment
 /// </summary>
 internal sealed record KillPlan
 {
-    private const int Moments = 5;
+    private const int Moments = 6;
     private const int DepthMax = 8;
 
     public required int Round { get; init; }
@@ -57,7 +60,7 @@ internal sealed record KillPlan
         (Moment == KillMoment.Stopping ? $", killed at file event {StopEvent}" : "") +
         (RecoveryEvents.Count > 0 ? $", recovery killed at file events {string.Join(", ", RecoveryEvents)}" : "");
 
-    /// <summary>Each five rounds have each moment once, in an order of their own, and one of them a killed recovery.</summary>
+    /// <summary>Each six rounds have each moment once, in an order of their own, and one of them a killed recovery.</summary>
     public static KillPlan Draw(uint seed, int round)
     {
         var moments = Enum.GetValues<KillMoment>();

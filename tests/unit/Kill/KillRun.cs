@@ -158,6 +158,16 @@ internal sealed class KillRun : IDisposable
             }
         }
 
+        if (plan.Moment == KillMoment.Continuing)
+        {
+            // The answers to these can only come once it goes on.
+            stream.Finish();
+            server.Suspend();
+            stream.SendFlush();
+            stream.Fill();
+            server.Resume();
+        }
+
         if (plan.Moment == KillMoment.Flushing)
             stream.SendFlush();
         for (var answers = stream.Answers; stream.Answers < answers + plan.Then;)

@@ -12,7 +12,7 @@ namespace CowScsi.Tests.Unit.Kill;
 /// </summary>
 public sealed class KillTests(ITestOutputHelper output)
 {
-    private const int Rounds = 5;
+    private const int Rounds = 6;
     private const int LongRounds = 20;
     private const int Stacks = 2;
 

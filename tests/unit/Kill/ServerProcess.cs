@@ -29,19 +29,7 @@ internal sealed class ServerProcess : IDisposable
 
     public static ServerProcess Start(string store, params string[] options)
     {
-        var start = new ProcessStartInfo("dotnet")
-        {
-            UseShellExecute = false,
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        // Its diagnostic socket and pipes would stay in the temporary directory after each kill.
-        start.Environment["DOTNET_EnableDiagnostics"] = "0";
-        string[] words = [Path.Combine(AppContext.BaseDirectory, "vdisk.dll"), "serve", "--store", store, "--portal", "127.0.0.1:0", .. options];
-        foreach (var word in words)
-            start.ArgumentList.Add(word);
-        var server = new ServerProcess(Process.Start(start)!);
+        var server = new ServerProcess(Launch(["serve", "--store", store, "--portal", "127.0.0.1:0", .. options]));
         server.process.ErrorDataReceived += (_, line) =>
         {
             if (line.Data is null)
@@ -51,6 +39,24 @@ internal sealed class ServerProcess : IDisposable
         };
         server.process.BeginErrorReadLine();
         return server;
+    }
+
+    /// <summary>Runs any command line of the tool as a process.</summary>
+    public static Process Launch(params string[] words)
+    {
+        var start = new ProcessStartInfo("dotnet")
+        {
+            UseShellExecute = false,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        // Its diagnostic socket and pipes would stay in the temporary directory after each kill.
+        start.Environment["DOTNET_EnableDiagnostics"] = "0";
+        start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "vdisk.dll"));
+        foreach (var word in words)
+            start.ArgumentList.Add(word);
+        return Process.Start(start)!;
     }
 
     /// <summary>Waits for one line a disk; false where the process ended before.</summary>
@@ -83,14 +89,25 @@ internal sealed class ServerProcess : IDisposable
     public void Kill() => process.Kill();
 
     /// <summary>Asks for a clean end.</summary>
-    public void Terminate()
+    public void Terminate() => Signal("TERM");
+
+    /// <summary>Stops all its threads, and comes back when they stand still.</summary>
+    public void Suspend()
     {
-        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
-        Assert.True(kill.WaitForExit(Bounds.Patience), "kill(1) does not end");
+        Signal("STOP");
+        // proc(5): the state comes behind the name in parentheses; T is stopped. kill(2) does not wait for that.
+        var deadline = DateTime.UtcNow + Bounds.Patience;
+        while (!File.ReadAllText($"/proc/{process.Id}/stat").Contains(") T ", StringComparison.Ordinal))
+            Assert.True(DateTime.UtcNow < deadline, "the server does not stop");
     }
 
+    public void Resume() => Signal("CONT");
+
     /// <summary>Kills it at the n-th time that something happens to a file of the store from now on.</summary>
-    public IDisposable KillAtFileEvent(string store, int number)
+    public IDisposable KillAtFileEvent(string store, int number) => KillAtFileEvent(process, store, number);
+
+    /// <summary>The same for any process.</summary>
+    public static IDisposable KillAtFileEvent(Process process, string store, int number)
     {
         var count = 0;
         var watcher = new FileSystemWatcher(store)
@@ -101,7 +118,7 @@ internal sealed class ServerProcess : IDisposable
         void Count(object sender, EventArgs change)
         {
             if (Interlocked.Increment(ref count) == number)
-                Kill();
+                process.Kill();
         }
 
         watcher.Changed += Count;
@@ -110,6 +127,12 @@ internal sealed class ServerProcess : IDisposable
         watcher.Renamed += Count;
         watcher.EnableRaisingEvents = true;
         return watcher;
+    }
+
+    private void Signal(string name)
+    {
+        using var kill = Process.Start("kill", [$"-{name}", $"{process.Id}"]);
+        Assert.True(kill.WaitForExit(Bounds.Patience), "kill(1) does not end");
     }
 
     /// <summary>Waits for its end; the status is 137 where it was killed.</summary>

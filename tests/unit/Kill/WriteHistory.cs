@@ -130,6 +130,10 @@ internal sealed class WriteHistory(int blocks)
         return writes.Count(write => write.Sequence > newest && write.AckedAt != IssuedWrite.Never);
     }
 
+    /// <summary>The history that begins with a legal state that was seen, as <see cref="Settle"/> has it; this one stays as it is.</summary>
+    public WriteHistory Continue(long[] shown) =>
+        new(blocks) { settled = shown, now = now, lastSequence = lastSequence, firstSequence = lastSequence + 1 };
+
     /// <summary>A legal state that was seen is what the next round begins with: nothing of it may go, nothing else may come back.</summary>
     public void Settle(long[] shown)
     {

@@ -96,8 +96,10 @@ internal sealed partial class LocalSession : IStoreSession
         var startBytes = Math.Max(spec.SizeBytes, source.SizeBytes is { } known ? RoundUp(known) : UnknownSizeStartBytes);
         if (startBytes == 0)
             throw CommandException.Failed("there is nothing to import: the source is empty");
-        // The disk is not announced to initiators before it is complete; where anything goes wrong it is deleted again.
-        CreateDisk(spec with { SizeBytes = startBytes }, passphrase);
+        // The disk is not announced to initiators before it is complete; where anything goes wrong it is deleted again, by the next opening
+        // if this process dies.
+        RequirePassphrase(spec, passphrase);
+        store.BeginImport(spec with { SizeBytes = startBytes }, passphrase is null ? default : passphrase.Bytes);
         try
         {
             var sizeBytes = await FillAsync(spec.Name, startBytes, passphrase, source, cancellation);
@@ -106,6 +108,7 @@ internal sealed partial class LocalSession : IStoreSession
                 throw CommandException.Failed("there is nothing to import: the source is empty");
             if (store.GetDisk(spec.Name).SizeBytes != wanted)
                 store.ResizeDisk(spec.Name, wanted, allowShrink: true);
+            store.CompleteImport(spec.Name);
         }
         catch (Exception cause)
         {
@@ -138,9 +141,14 @@ internal sealed partial class LocalSession : IStoreSession
 
     private DiskInfo CreateDisk(DiskSpec spec, Passphrase? passphrase)
     {
+        RequirePassphrase(spec, passphrase);
+        return store.CreateDisk(spec, passphrase is null ? default : passphrase.Bytes);
+    }
+
+    private static void RequirePassphrase(DiskSpec spec, Passphrase? passphrase)
+    {
         if (spec.Encryption != Encryption.None && passphrase is null)
             throw new CommandException(ExitCode.Key, $"disk '{spec.Name}' is to be encrypted and needs a passphrase");
-        return store.CreateDisk(spec, passphrase is null ? default : passphrase.Bytes);
     }
 
     private async Task<long> FillAsync(
