@@ -202,6 +202,32 @@ public sealed class FileFindingTests
     }
 
     [Fact]
+    public async Task MissingParts_AreFound()
+    {
+        using var store = await CheckedStore.MakeAsync();
+        Directory.Delete(store.Folder.At("map"), recursive: true);
+        store.Finds("map", "index", "P5");
+        Directory.Delete(store.Folder.At("segments"), recursive: true);
+        store.Finds("segments", "segment", "");
+        File.Delete(store.Folder.Superblock);
+        Assert.Throws<StoreException>(() => store.Check());
+        Directory.CreateDirectory(store.Folder.At("segments"));
+        store.Finds("superblock", "superblock slot", "S1");
+    }
+
+    [Fact]
+    public async Task LostMapFolder_IsMadeAnew()
+    {
+        using var store = await CheckedStore.MakeAsync();
+        Directory.Delete(store.Folder.At("map"), recursive: true);
+        var report = RepairTests.Repair(store);
+        Assert.True(report.After.IsClean, string.Join('\n', report.After.Findings));
+        Directory.Delete(store.Folder.At("map"), recursive: true);
+        await store.Folder.Open().DisposeAsync();
+        store.FindsNothing();
+    }
+
+    [Fact]
     public async Task MissingSegment_IsFound()
     {
         using var store = await CheckedStore.MakeAsync();
