@@ -314,6 +314,8 @@ public sealed partial class Store : IDisposable
 
     private BlockMap NewMap()
     {
+        // All that is derived may be deleted, the folder with it. Its name need not be durable: without it the map is made anew again.
+        directory.CreateFolder(BlockMap.Folder);
         var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
         return new BlockMap(directory, options, tag, $"pages-{tag:x8}.log");
     }
