@@ -320,9 +320,9 @@ public sealed partial class Store : IDisposable
 
     private BlockMap NewMap()
     {
-        directory.CreateFolder(BlockMap.Folder); // It may be lost as a whole, as all that is derived.
+        // All that is derived may be deleted, the folder with it. Its name need not be durable: without it the map is made anew again.
+        directory.CreateFolder(BlockMap.Folder);
         var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
-        directory.CreateFolder(MapFolder); // All in it is derived, so it may have been deleted as a whole.
         return new BlockMap(directory, options, tag, $"pages-{tag:x8}.log");
     }
 }
