@@ -23,15 +23,16 @@ public sealed record StoreOptions
     /// <summary>Where a check keeps the maps it makes.</summary>
     public string TemporaryFolder { get; init; } = Path.GetTempPath();
 
-    /// <summary>Where times of creation come from.</summary>
+    /// <summary>Where times of creation come from, and how long something has been waiting.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
     /// <summary>Receives one line for each event an operator should know of (a rebuilt map, a removed torn tail).</summary>
     public Action<string>? Notice { get; init; }
 
     /// <summary>
-    /// Whether the store has no threads of its own: background work is done within calls that wait for it, or piece by piece when
-    /// <c>StepBackground</c> is called. For simulations, where the order of what happens follows from the calls alone.
+    /// Whether the store has no threads of its own: background work is done within calls that wait for it, or piece by piece in
+    /// <see cref="Store.StepWriter"/> and <see cref="Store.StepKeeper"/>. For simulations, where the order of what happens follows from the
+    /// calls alone. One thread at a time.
     /// </summary>
     internal bool IsStepped { get; init; }
 

@@ -46,7 +46,7 @@ internal static class DerivedFaults
     /// <summary>The two slots of the superblock, of which <paramref name="newest"/> counts.</summary>
     public static string? OfSlots(Superblock newest, Superblock? other) => newest.Sequence == 1 || other?.Sequence == newest.Sequence - 1
         ? null
-        : $"S7: update {newest.Sequence - 1} is not there, although it was flushed before update {newest.Sequence}";
+        : $"S8: update {newest.Sequence - 1} is not there, although it was flushed before update {newest.Sequence}";
 
     /// <summary>An extent's stored bytes; <paramref name="blocks"/> says which of its blocks do not match, of a compressed one all.</summary>
     public static string? OfExtent(Descriptor descriptor, ReadOnlySpan<byte> payload, out ushort blocks)

@@ -132,4 +132,15 @@ public sealed partial class Store
         file.Dispose();
         throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {HolderOf(path)}, which cannot be asked; stop it, or check through 'vdisk serve'");
     }
+
+    /// <summary>Who wrote its name into the lock file.</summary>
+    private static string HolderOf(string lockPath)
+    {
+        if (!File.Exists(lockPath))
+            return "another process";
+        using var file = LinuxFile.OpenRead(lockPath);
+        var holder = new byte[256];
+        var length = (int)Math.Min(file.LengthBytes, holder.Length);
+        return length > 0 && file.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
+    }
 }

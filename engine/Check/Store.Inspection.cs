@@ -66,8 +66,7 @@ public sealed partial class Store
     /// <param name="useMap">Whether to take the checkpoint's map, or to rebuild it from the log.</param>
     internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap, ulong rollBackFrom = ulong.MaxValue)
     {
-        var lockFile = OpenOrCreate(overlay, LockName);
-        var store = new Store(overlay, options, lockFile, OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom };
+        var store = new Store(overlay, options, TakeLock(overlay), OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom };
         try
         {
             store.inspected = store.RecoverState(useMap, out _);

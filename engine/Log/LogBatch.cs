@@ -32,8 +32,8 @@ internal sealed unsafe class LogBatch : IDisposable
 
     public int DescriptorBytes { get; private set; }
 
-    /// <summary>When the first append went in; <see cref="Environment.TickCount64"/>.</summary>
-    public long OpenedTicks { get; private set; }
+    /// <summary>When the first append went in: a timestamp of the store's time.</summary>
+    public long OpenedAt { get; private set; }
 
     public bool IsEmpty => DescriptorCount == 0;
 
@@ -49,7 +49,7 @@ internal sealed unsafe class LogBatch : IDisposable
 
     public Span<byte> DescriptorAt(int offset, int length) => Bytes(BatchHeader.SizeBytes + offset, length);
 
-    public void Begin(LogPosition position, LogPosition previousEnd, ulong sequence, int limit)
+    public void Begin(LogPosition position, LogPosition previousEnd, ulong sequence, int limit, long openedAt)
     {
         Interlocked.Increment(ref generation); // Odd: readers stay away until the new position stands.
         Position = position;
@@ -59,7 +59,7 @@ internal sealed unsafe class LogBatch : IDisposable
         Used = BatchHeader.BlockBytes;
         DescriptorCount = 0;
         DescriptorBytes = 0;
-        OpenedTicks = Environment.TickCount64;
+        OpenedAt = openedAt;
         Interlocked.Increment(ref generation);
     }
 

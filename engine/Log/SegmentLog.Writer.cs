@@ -6,9 +6,10 @@ internal sealed partial class SegmentLog
     /// <summary>What was appended and not flushed goes to disk after this long without other work.</summary>
     private const int IdleWriteMilliseconds = 1000;
 
-    private readonly Thread writer;
+    /// <summary>Null in a stepped store, where whoever waits for the writer does its work.</summary>
+    private readonly Thread? writer;
     private readonly List<Segment> unflushed = [];
-    private readonly WritebackThread writeback = new();
+    private readonly WritebackThread? writeback;
     private ulong writtenSequence;
     private uint writebackFrom;
 
@@ -28,26 +29,25 @@ internal sealed partial class SegmentLog
 
     private void WriterLoop()
     {
-        writtenSequence = durableSequence;
-        while (true)
+        while (NextWork(out var batch) is var work and not Work.Stop)
+            Do(work, batch);
+    }
+
+    private void Do(Work work, LogBatch? batch)
+    {
+        try
         {
-            var work = NextWork(out var batch);
-            if (work == Work.Stop)
-                return;
-            try
-            {
-                if (work == Work.Write)
-                    Write(batch!);
-                else if (work == Work.Flush)
-                    FlushFiles();
-                else if (work == Work.Room)
-                    MakeRoom();
-            }
-            catch (StoreException fault)
-            {
-                // Opening, creating or listing failed: the log cannot go on, reads can.
-                Fail(fault.Message);
-            }
+            if (work == Work.Write)
+                Write(batch!);
+            else if (work == Work.Flush)
+                FlushFiles();
+            else if (work == Work.Room)
+                MakeRoom();
+        }
+        catch (StoreException fault)
+        {
+            // Opening, creating or listing failed: the log cannot go on, reads can.
+            Fail(fault.Message);
         }
     }
 
@@ -55,37 +55,78 @@ internal sealed partial class SegmentLog
     {
         lock (gate)
         {
-            batch = null;
             while (true)
             {
-                if (failure is null)
-                {
-                    if (roomWanted)
-                        return Work.Room;
-                    var idle = open is { IsEmpty: false } waiting && Environment.TickCount64 - waiting.OpenedTicks >= IdleWriteMilliseconds;
-                    if (idle && sealedBatches.Count == 0)
-                        RequestFlush(open!.Sequence);
-                    if (open is { IsEmpty: false } && flushTarget >= open.Sequence)
-                        Seal();
-                    // A flush goes before more writing once what it waits for is written: a busy neighbour cannot starve it.
-                    if (flushTarget > durableSequence && flushOldest <= writtenSequence)
-                        return Work.Flush;
-                    if (sealedBatches.Count > 0)
-                    {
-                        batch = sealedBatches.Peek();
-                        return Work.Write;
-                    }
-
-                    if (flushTarget > durableSequence)
-                        return Work.Flush;
-                }
-
+                if (FindWork(out batch) is var work and not Work.None)
+                    return work;
                 if (stopping)
                     return Work.Stop;
                 if (!Monitor.Wait(gate, IdleWriteMilliseconds) && failure is null)
                     RequestFlush(writtenSequence);
             }
         }
+    }
+
+    /// <summary>What the writer is to do next. Under the gate.</summary>
+    private Work FindWork(out LogBatch? batch)
+    {
+        batch = null;
+        if (failure is not null)
+            return Work.None;
+        if (roomWanted)
+            return Work.Room;
+        var idle = open is { IsEmpty: false } waiting && options.Time.GetElapsedTime(waiting.OpenedAt).TotalMilliseconds >= IdleWriteMilliseconds;
+        if (idle && sealedBatches.Count == 0)
+            RequestFlush(open!.Sequence);
+        if (open is { IsEmpty: false } && flushTarget >= open.Sequence)
+            Seal();
+        // A flush goes before more writing once what it waits for is written: a busy neighbour cannot starve it.
+        if (flushTarget > durableSequence && flushOldest <= writtenSequence)
+            return Work.Flush;
+        if (sealedBatches.Count > 0)
+        {
+            batch = sealedBatches.Peek();
+            return Work.Write;
+        }
+
+        return flushTarget > durableSequence ? Work.Flush : Work.None;
+    }
+
+    /// <summary>
+    /// A stepped store's background work: does what the writer would do next, one piece; false where there is nothing. What was written and
+    /// is not flushed is flushed when nothing else is left, as the writer does after an idle second.
+    /// </summary>
+    public bool Step()
+    {
+        lock (gate)
+        {
+            var work = FindWork(out var batch);
+            if (work == Work.None && failure is null && writtenSequence > durableSequence)
+            {
+                RequestFlush(writtenSequence);
+                work = FindWork(out batch);
+            }
+
+            if (work == Work.None)
+                return false;
+            Do(work, batch);
+            return true;
+        }
+    }
+
+    /// <summary>Waits, under the gate, until the writer has changed something; a stepped store does its next piece of work here.</summary>
+    private void WaitForWriter()
+    {
+        if (!isStepped)
+        {
+            Monitor.Wait(gate);
+            return;
+        }
+
+        if (FindWork(out var batch) is var work and not Work.None)
+            Do(work, batch);
+        else
+            throw new InvalidOperationException("a wait in a stepped store that nothing can end");
     }
 
     private void Write(LogBatch batch)
@@ -113,7 +154,7 @@ internal sealed partial class SegmentLog
 
         if (batch.End.OffsetBytes - writebackFrom >= WritebackBytes)
         {
-            writeback.Start(file, writebackFrom, batch.End.OffsetBytes - writebackFrom);
+            writeback?.Start(file, writebackFrom, batch.End.OffsetBytes - writebackFrom);
             writebackFrom = batch.End.OffsetBytes;
         }
 

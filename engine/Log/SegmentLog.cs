@@ -55,6 +55,7 @@ internal sealed partial class SegmentLog : IDisposable
     private readonly List<FlushWaiter> waiters = [];
     private readonly Stack<FlushWaiter> waiterPool = [];
     private readonly int guardBytes;
+    private readonly bool isStepped;
     private readonly Func<long> reserve;
 
     private LogBatch? open;
@@ -102,6 +103,11 @@ internal sealed partial class SegmentLog : IDisposable
                 unflushed.Add(active); // Room is made ahead in it: even if no batch fits into it, it is cut when the log moves on.
         }
 
+        writtenSequence = durableSequence;
+        isStepped = options.IsStepped;
+        if (isStepped)
+            return;
+        writeback = new WritebackThread();
         writer = new Thread(WriterLoop) { IsBackground = true, Name = "log writer" };
         writer.Start();
     }
@@ -147,9 +153,9 @@ internal sealed partial class SegmentLog : IDisposable
                     return FileOutcome.Success;
                 }
 
-                if (!mayWait)
+                if (!mayWait && !isStepped)
                     return FileOutcome.WouldWait;
-                Monitor.Wait(gate);
+                WaitForWriter();
             }
         }
     }
@@ -182,7 +188,7 @@ internal sealed partial class SegmentLog : IDisposable
         }
     }
 
-    /// <summary>Makes everything appended before the call durable; completes on another thread.</summary>
+    /// <summary>Makes everything appended before the call durable; completes on another thread, in a stepped store within the call.</summary>
     public ValueTask<FileOutcome> FlushAsync()
     {
         lock (gate)
@@ -192,6 +198,8 @@ internal sealed partial class SegmentLog : IDisposable
             var target = LastSequence();
             if (target <= durableSequence)
                 return new ValueTask<FileOutcome>(FileOutcome.Success);
+            if (isStepped)
+                return new ValueTask<FileOutcome>(Flush());
             RequestFlush(target);
             FlushWaiter waiter;
             lock (waiterPool)
@@ -212,7 +220,7 @@ internal sealed partial class SegmentLog : IDisposable
             RequestFlush(target);
             Monitor.PulseAll(gate);
             while (durableSequence < target && failure is null)
-                Monitor.Wait(gate);
+                WaitForWriter();
             return durableSequence >= target ? FileOutcome.Success : FileOutcome.Failed;
         }
     }
@@ -255,7 +263,7 @@ internal sealed partial class SegmentLog : IDisposable
             Monitor.PulseAll(gate);
         }
 
-        writer.Join();
+        writer?.Join();
         if (failure is null)
             Trim();
         return failure is null ? FileOutcome.Success : FileOutcome.Failed;
@@ -269,8 +277,8 @@ internal sealed partial class SegmentLog : IDisposable
             Monitor.PulseAll(gate);
         }
 
-        writer.Join();
-        writeback.Dispose();
+        writer?.Join();
+        writeback?.Dispose();
         foreach (var batch in batches)
             batch?.Dispose();
     }
@@ -308,7 +316,7 @@ internal sealed partial class SegmentLog : IDisposable
             {
                 if (TakeBuffer() is { } batch)
                 {
-                    batch.Begin(nextPlace, end, nextSequence++, (int)Math.Min(room, BatchHeader.BatchBytesMax));
+                    batch.Begin(nextPlace, end, nextSequence++, (int)Math.Min(room, BatchHeader.BatchBytesMax), options.Time.GetTimestamp());
                     open = batch;
                     if (room < RoomStepBytes / 2)
                         RequestRoom();
@@ -338,7 +346,7 @@ internal sealed partial class SegmentLog : IDisposable
                 RequestRoom();
             }
 
-            Monitor.Wait(gate);
+            WaitForWriter();
         }
     }
 

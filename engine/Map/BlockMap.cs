@@ -130,7 +130,7 @@ internal sealed partial class BlockMap : IDisposable
     private MapSession NewSession()
     {
         var functions = new MapFunctions();
-        return new MapSession(store.For(functions).NewSession<MapFunctions>(functions), functions, mapTag, options.MapLimits.ReadMilliseconds);
+        return new MapSession(store.For(functions).NewSession<MapFunctions>(functions), functions, mapTag, options.MapLimits.ReadMilliseconds, options.IsStepped);
     }
 
     private sealed class KeyComparer : IFasterEqualityComparer<MapKey>

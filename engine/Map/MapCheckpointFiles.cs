@@ -9,6 +9,12 @@ namespace CowScsi.Engine;
 /// </summary>
 internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder, MapTransfers transfers, Action<string>? probe) : ICheckpointManager
 {
+    /// <summary>
+    /// FASTER's metadata is text with decimals of random numbers; with line feeds up to a multiple of this, its length does not tell, and
+    /// a simulation's checkpoint has the same number of sectors each time. FASTER reads over white space at its end.
+    /// </summary>
+    private const int MetadataUnitBytes = 256;
+
     public byte[] IndexMetadata { get; set; } = [];
 
     public byte[] LogMetadata { get; set; } = [];
@@ -30,14 +36,14 @@ internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder
     public void CommitIndexCheckpoint(Guid indexToken, byte[] commitMetadata)
     {
         IndexToken = indexToken;
-        IndexMetadata = commitMetadata;
+        IndexMetadata = Padded(commitMetadata);
         Probe(nameof(CommitIndexCheckpoint));
     }
 
     public void CommitLogCheckpoint(Guid logToken, byte[] commitMetadata)
     {
         LogToken = logToken;
-        LogMetadata = commitMetadata;
+        LogMetadata = Padded(commitMetadata);
         Probe(nameof(CommitLogCheckpoint));
     }
 
@@ -78,6 +84,14 @@ internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder
 
     public void Dispose()
     {
+    }
+
+    private static byte[] Padded(byte[] metadata)
+    {
+        var padded = new byte[(metadata.Length + MetadataUnitBytes - 1) / MetadataUnitBytes * MetadataUnitBytes];
+        padded.AsSpan().Fill((byte)'\n');
+        metadata.CopyTo(padded, 0);
+        return padded;
     }
 
     private void Probe(string call)

@@ -53,7 +53,7 @@ internal enum MapOutcome : byte
 }
 
 /// <summary>One thread's access to the index at a time; pooled.</summary>
-internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, MapRecord, Empty, MapFunctions> session, MapFunctions functions, uint mapTag, int readMillisecondsMax)
+internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, MapRecord, Empty, MapFunctions> session, MapFunctions functions, uint mapTag, int readMillisecondsMax, bool isStepped)
 {
     /// <summary>The session whose read the thread is issuing, so that the end of the transfer can wake it.</summary>
     [ThreadStatic]
@@ -82,7 +82,7 @@ internal sealed class MapSession(ClientSession<MapKey, MapRecord, MapRecord, Map
         {
             IsWaiting = true;
             found = default;
-            return MapOutcome.OnDisk;
+            return isStepped ? WaitForRead(layer, page, out found) : MapOutcome.OnDisk; // There the transfer has ended already.
         }
 
         return Answer(status, key, in record, out found);

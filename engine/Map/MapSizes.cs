@@ -9,6 +9,12 @@ internal sealed record MapSizes(long IndexBytes, long IndexBytesMax, long LogMem
 {
     public const long MemoryBytesMin = 16L << 20;
 
+    /// <summary>
+    /// The smallest that work well: for simulated stores of a few hundred pages, which are made and thrown away by the thousand. Evicting
+    /// and growing happen in them as in large ones.
+    /// </summary>
+    public static readonly MapSizes Smallest = new(4 << 10, 64 << 10, 64 << 10, 8 << 10);
+
     /// <summary>The hash index a new map starts with: room for 460,000 pages (28 GiB of disk) before buckets overflow.</summary>
     private const long IndexBytesFirst = 4L << 20;
 

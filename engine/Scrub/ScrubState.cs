@@ -218,6 +218,8 @@ internal sealed record ScrubState
             fault = $"Q2: {ranges} ranges and {places} places in {bytes.Length} bytes";
         else if ((ScrubProgress)bytes[ProgressAt] is not (ScrubProgress.Running or ScrubProgress.Stopped or ScrubProgress.Finished) || rate <= 0)
             fault = $"Q3: progress is {bytes[ProgressAt]}, rate is {rate}";
+        else if (!IsTime(bytes[StartedAt..]) || !IsTime(bytes[ChangedAt..]))
+            fault = "Q5: started or changed is no time";
         if (fault.Length > 0)
             return false;
 
@@ -250,4 +252,6 @@ internal sealed record ScrubState
         };
         return true;
     }
+
+    private static bool IsTime(ReadOnlySpan<byte> bytes) => BinaryPrimitives.ReadInt64LittleEndian(bytes) is >= 0 and <= StoreFormat.TicksMax;
 }

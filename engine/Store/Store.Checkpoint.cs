@@ -238,9 +238,23 @@ public sealed partial class Store
             directory.Sync(SegmentFolder);
     }
 
+    /// <summary>
+    /// A stepped store's background work: one round of what the keeper does. False where nothing was due. docs/architecture.md, "Simulation".
+    /// </summary>
+    internal bool StepKeeper() => !disposed && KeeperRound();
+
+    /// <summary>The same for the log's writer, and for what could not be written to the map's files: one piece of work.</summary>
+    internal bool StepWriter()
+    {
+        map!.RetryFailedWrites();
+        return log!.Step();
+    }
+
     private void StartKeeper()
     {
         checkpointed = options.Time.GetUtcNow();
+        if (options.IsStepped)
+            return;
         keeper = new Thread(KeeperLoop) { IsBackground = true, Name = "store keeper" };
         keeper.Start();
     }
@@ -261,20 +275,28 @@ public sealed partial class Store
             keeperWake.WaitOne(KeeperPollMilliseconds);
             if (keeperStop.IsSet)
                 return;
-            try
-            {
-                var reclaimed = Reclaim();
-                if (reclaimed || IsCheckpointDue())
-                    Checkpoint();
-                checkpointFailure = null;
-            }
-            catch (StoreException failure)
-            {
-                // The log stays the truth without a checkpoint; the next round tries again, the operator hears of it once.
-                if (checkpointFailure != failure.Message && map!.CheckpointsGivenUp is null)
-                    options.Notice?.Invoke($"checkpoint failed, recovery will take longer: {failure.Message}");
-                checkpointFailure = failure.Message;
-            }
+            KeeperRound();
+        }
+    }
+
+    private bool KeeperRound()
+    {
+        try
+        {
+            var reclaimed = Reclaim();
+            var due = reclaimed || IsCheckpointDue();
+            if (due)
+                Checkpoint();
+            checkpointFailure = null;
+            return due;
+        }
+        catch (StoreException failure)
+        {
+            // The log stays the truth without a checkpoint; the next round tries again, the operator hears of it once.
+            if (checkpointFailure != failure.Message && map!.CheckpointsGivenUp is null)
+                options.Notice?.Invoke($"checkpoint failed, recovery will take longer: {failure.Message}");
+            checkpointFailure = failure.Message;
+            return true;
         }
     }
 

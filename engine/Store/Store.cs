@@ -263,17 +263,6 @@ public sealed partial class Store : IDisposable
             throw new StoreException(StoreError.InUse, $"the store '{directory.Path}' is in use by {holder}");
     }
 
-    /// <summary>Who wrote its name into the lock file.</summary>
-    private static string HolderOf(string lockPath)
-    {
-        if (!File.Exists(lockPath))
-            return "another process";
-        using var file = LinuxFile.OpenRead(lockPath);
-        var holder = new byte[256];
-        var length = (int)Math.Min(file.LengthBytes, holder.Length);
-        return length > 0 && file.Read(holder.AsSpan(0, length), 0) == FileOutcome.Success ? System.Text.Encoding.UTF8.GetString(holder, 0, length).Trim() : "another process";
-    }
-
     private static Superblock ReadSuperblock(StoreFile file)
     {
         var slot = new byte[Superblock.SizeBytes];
@@ -322,7 +311,6 @@ public sealed partial class Store : IDisposable
 
     /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
     private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
-
 
     private BlockMap NewMap()
     {

@@ -19,7 +19,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private const double SecondsOfImages = 2.5;
 
     /// <summary>Shares of the soak time: one a target, and the whole store counts for as many as four.</summary>
-    internal const int SoakShares = 18;
+    internal const int SoakShares = 19;
 
     private static readonly Instrumented Instrumented = new();
 

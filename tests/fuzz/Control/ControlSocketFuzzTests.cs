@@ -93,9 +93,9 @@ public sealed class ControlSocketFuzzTests(ITestOutputHelper output)
             {
                 answer = await AskAsync(socket, request, isCut).WaitAsync(HangLimit);
             }
-            catch (TimeoutException)
+            catch (TimeoutException hang)
             {
-                throw new Xunit.Sdk.XunitException($"seed {seed}, request {count} is not answered: {shown}");
+                throw new Xunit.Sdk.XunitException($"seed {seed}, request {count} is not answered: {shown}", hang);
             }
 
             lock (notices)

@@ -188,3 +188,47 @@ internal sealed class MapRecordTarget : FuzzTarget
         return Crc32C.Compute(input.AsSpan(MapKey.SizeBytes, 384), seed);
     }
 }
+
+/// <summary>What the store remembers of a scrub: it steers reads of the log and is shown to operators.</summary>
+internal sealed class ScrubStateTarget : FuzzTarget
+{
+    public override string Name => "scrub state";
+
+    public override IEnumerable<byte[]> Seeds()
+    {
+        var first = new ScrubState
+        {
+            Progress = ScrubProgress.Running, Cursor = new LogPosition(1, 4096), End = new LogPosition(7, 8192), RateBytes = 1 << 20, StartedTicks = 638_000_000_000_000_000,
+            ChangedTicks = 638_000_000_000_000_001, TotalBytes = 1 << 30, Ranges = [new ScrubRange(1, 8192, 4096, ScrubRange.Extent)],
+            Places = [new ScrubPlace(new LayerId(1), new PageNumber(5), 0, 3)],
+        };
+        yield return first.ToBytes();
+    }
+
+    public override IEnumerable<(int Offset, int Size)> FieldsOf(byte[] input)
+    {
+        foreach (var field in FieldsOf(ScrubState.Layout, 0))
+            yield return field;
+        for (var at = ScrubState.HeaderBytes; at + ScrubRange.SizeBytes <= input.Length; at += ScrubRange.SizeBytes)
+        {
+            foreach (var field in FieldsOf(ScrubRange.Layout, at))
+                yield return field;
+        }
+    }
+
+    public override string Execute(byte[] input)
+    {
+        if (!ScrubState.TryRead(input, out var read, out var fault))
+            return Refused(fault);
+        _ = new DateTimeOffset(read!.StartedTicks, TimeSpan.Zero);
+        _ = new DateTimeOffset(read.ChangedTicks, TimeSpan.Zero);
+        Require(read.RateBytes > 0 && read.Places.All(place => place.Range < read.Ranges.Count), "Q3 or Q4 does not hold");
+        // Zeros are not looked at.
+        input.AsSpan(2, 2).Clear();
+        input.AsSpan(28, 4).Clear();
+        for (var i = 0; i < read.Ranges.Count; i++)
+            input.AsSpan(ScrubState.HeaderBytes + (i * ScrubRange.SizeBytes) + 13, 3).Clear();
+        Require(read.ToBytes().AsSpan().SequenceEqual(input), "it is not written as it was read");
+        return "accepted" + (read.Ranges.Count > 0 ? " with ranges" : "");
+    }
+}

@@ -1,6 +1,5 @@
 using CowScsi.Engine;
 using CowScsi.Layers;
-using CowScsi.Tests.Unit.Format;
 
 namespace CowScsi.Tests.Fuzz;
 

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using CowScsi.Engine;
-using CowScsi.Tests.Unit.Format;
 
 namespace CowScsi.Tests.Fuzz;
 

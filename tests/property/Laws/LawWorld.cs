@@ -179,18 +179,15 @@ internal sealed class LawWorld : IDisposable
         Store = DiskStore.Open(folder.At("store"), Options);
     }
 
-    /// <summary>Both writes under way at once, on two threads.</summary>
-    public void WriteTogether(string disk, long firstOffset, byte[] first, long secondOffset, byte[] second)
+    /// <summary>Each logical block in a write of its own: the even ones on this thread, the odd ones on another, at once, several times.</summary>
+    public void WriteAlternately(string disk, long offset, byte[] bytes)
     {
         var device = Open(disk);
-        using var other = new ScatteredBuffer(second.Length);
-        var one = memory.Take(first.Length, new Random(1));
-        var two = other.Take(second.Length, new Random(2));
-        one.CopyFrom(first);
-        two.CopyFrom(second);
-        var task = Task.Run(async () => await device.WriteAsync(secondOffset, two, WriteOptions.None));
-        Succeed(device.WriteAsync(firstOffset, one, WriteOptions.None));
-        Assert.Equal(BlockResult.Success, task.GetAwaiter().GetResult());
+        using var other = new ScatteredBuffer(BlockBytes);
+        using var together = new Barrier(participantCount: 2);
+        var odd = Task.Run(() => WriteEverySecond(device, offset, bytes, first: 1, other, together));
+        WriteEverySecond(device, offset, bytes, first: 0, memory, together);
+        odd.GetAwaiter().GetResult();
     }
 
     public List<AllocationRun> Allocation(string disk)
@@ -274,6 +271,32 @@ internal sealed class LawWorld : IDisposable
             case Verb.Checkpoint:
                 Store.Store.Checkpoint();
                 break;
+        }
+    }
+
+    private void WriteEverySecond(BlockDevice device, long offset, byte[] bytes, int first, ScatteredBuffer from, Barrier together)
+    {
+        const int Rounds = 6;
+        try
+        {
+            for (var round = 0; round < Rounds; round++)
+            {
+                together.SignalAndWait();
+                for (var at = first * BlockBytes; at < bytes.Length; at += 2 * BlockBytes)
+                {
+                    // Other bytes before the last round: a write that is lost then shows.
+                    var source = from.Take(BlockBytes, new Random(at));
+                    var block = bytes[at..(at + BlockBytes)];
+                    if (round < Rounds - 1)
+                        block.AsSpan().Fill((byte)round);
+                    source.CopyFrom(block);
+                    Succeed(device.WriteAsync(offset + at, source, WriteOptions.None));
+                }
+            }
+        }
+        finally
+        {
+            together.RemoveParticipant(); // The other thread does not wait for one that failed.
         }
     }
 

@@ -13,25 +13,27 @@ internal sealed class ExhaustiveRun : IDisposable
     /// <summary>Volatile units of which all subsets are tried; see <see cref="CrashStates.Enumerate"/>.</summary>
     public const int SubsetsMax = 4;
 
+    /// <summary>
+    /// Of the states one in so many is also gone through by the store's checker, which rebuilds the map to compare it; all of them are
+    /// read and compared with the oracle.
+    /// </summary>
+    private const ulong ChecksOneIn = 8;
+
     private readonly NativeBuffer memory = new(20 * StoreFormat.BlockBytes);
-    private readonly StoreOptions options;
+    private readonly StoreOptions options = SimulatedOptions.With(new SimulatedTime());
     private readonly Dictionary<ulong, Recovered> seen = [];
     private readonly int recoveryCrashesOneIn;
 
     /// <param name="recoveryCrashesOneIn">Of how many states one has the power fail again while it is recovered.</param>
-    public ExhaustiveRun(StoreOptions options, int recoveryCrashesOneIn)
-    {
-        this.options = options;
-        this.recoveryCrashesOneIn = recoveryCrashesOneIn;
-    }
+    public ExhaustiveRun(int recoveryCrashesOneIn) => this.recoveryCrashesOneIn = recoveryCrashesOneIn;
 
     public ExhaustiveCounts Counts { get; } = new();
 
     /// <summary>Explores one sequence from a start; true where each operation had something to act on.</summary>
-    public bool Explore(DiskImage image, ModelStore state, IReadOnlyList<SimulatedVerb> sequence, bool writesEarly)
+    public bool Explore(ExhaustiveStart start, IReadOnlyList<SimulatedVerb> sequence, bool writesEarly)
     {
         seen.Clear();
-        using var store = SimulatedStore.Open(new SimulatedDirectory(image), state, options, memory);
+        using var store = start.Begin(options, memory);
         var last = 0;
         for (var step = 0; step < sequence.Count; step++)
         {
@@ -44,7 +46,7 @@ internal sealed class ExhaustiveRun : IDisposable
 
         store.Store.Store.Crash();
         Counts.Sequences++;
-        var states = new CrashStates(image, store.Directory.Journal);
+        var states = new CrashStates(store.Directory.Image, store.Directory.Journal);
         states.AdvanceTo(last);
         while (states.Position < store.Directory.Journal.Count)
         {
@@ -56,11 +58,12 @@ internal sealed class ExhaustiveRun : IDisposable
                 var hash = disk.Hash();
                 if (!seen.TryGetValue(hash, out var recovered))
                 {
-                    seen.Add(hash, recovered = Recovered.Open(disk, options, memory));
+                    seen.Add(hash, recovered = Recovered.Open(disk, options, memory, hash % ChecksOneIn == 0));
                     Counts.DistinctStates++;
                     Judge(store, states, recovered, sequence, writesEarly, "");
                     if (recoveryCrashesOneIn > 0 && hash % (ulong)recoveryCrashesOneIn == 0)
                         CrashRecovery(store, states, disk, recovered, sequence, writesEarly);
+                    recovered.LetGo();
                 }
                 else
                 {
@@ -74,12 +77,20 @@ internal sealed class ExhaustiveRun : IDisposable
 
     public void Dispose() => memory.Dispose();
 
-    private static void StepWriter(SimulatedStore store) => store.Store.Store.Log.Cut();
+    /// <summary>Ends the open batch and has it written, not flushed.</summary>
+    private static void StepWriter(SimulatedStore store)
+    {
+        _ = store.Store.Store.Log.Cut();
+        while (store.Store.Store.StepWriter())
+        {
+        }
+    }
 
     /// <summary>The power fails again at each place of a recovery's own journal: with nothing and with all of what is volatile there.</summary>
     private void CrashRecovery(SimulatedStore store, CrashStates states, DiskImage disk, Recovered first, IReadOnlyList<SimulatedVerb> sequence, bool writesEarly)
     {
-        var again = new CrashStates(disk, first.Directory.Journal);
+        var journal = first.Directory!.Journal;
+        var again = new CrashStates(disk, journal);
         for (var place = 1; place <= first.OpeningEvents; place++)
         {
             again.AdvanceTo(place);
@@ -89,9 +100,10 @@ internal sealed class ExhaustiveRun : IDisposable
                 if (seen.ContainsKey(hash))
                     continue;
                 Counts.RecoveryStates++;
-                var second = Recovered.Open(image, options, memory);
+                var second = Recovered.Open(image, options, memory, hash % ChecksOneIn == 0);
                 seen.Add(hash, second);
-                Judge(store, states, second, sequence, writesEarly, $", and again at event {place} of the recovery ({first.Directory.Journal[place - 1]})");
+                second.LetGo();
+                Judge(store, states, second, sequence, writesEarly, $", and again at event {place} of the recovery ({journal[place - 1]})");
                 // A recovery that was through is durable: what it showed stays.
                 if (place == first.OpeningEvents && second.Reading!.Hash != first.Reading!.Hash)
                     throw new XunitException($"{Describe(states, store, sequence, writesEarly)}: what a whole recovery showed is not what the next one shows");

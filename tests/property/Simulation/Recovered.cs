@@ -13,8 +13,8 @@ internal sealed class Recovered
         Text = text;
     }
 
-    /// <summary>The disk with what the opening did to it.</summary>
-    public SimulatedDirectory Directory { get; }
+    /// <summary>The disk with what the opening did to it; null once it was let go.</summary>
+    public SimulatedDirectory? Directory { get; private set; }
 
     /// <summary>Null where the store refuses to open.</summary>
     public StoreReading? Reading { get; }
@@ -24,8 +24,8 @@ internal sealed class Recovered
 
     public bool IsClean => Reading is not null && Text.Length == 0;
 
-    /// <summary>Opens, reads everything, checks, and lets go as a crash does.</summary>
-    public static Recovered Open(DiskImage image, StoreOptions options, NativeBuffer memory)
+    /// <summary>Opens, reads everything, has it checked, and lets go as a crash does.</summary>
+    public static Recovered Open(DiskImage image, StoreOptions options, NativeBuffer memory, bool isChecked)
     {
         var directory = new SimulatedDirectory(image);
         Store opened;
@@ -43,14 +43,22 @@ internal sealed class Recovered
         try
         {
             var reading = StoreReading.Of(store, memory, SimulatedStore.Passphrase);
-            var report = opened.Check(progress: null, CancellationToken.None);
-            return new Recovered(directory, reading, string.Join("; ", report.Findings.Take(5))) { OpeningEvents = opening };
+            return new Recovered(directory, reading, isChecked ? Check(opened) : "") { OpeningEvents = opening };
         }
         finally
         {
             opened.Crash();
         }
     }
+
+    private static string Check(Store store)
+    {
+        store.StepKeeper(); // What deletes left is taken back; a check waits for that.
+        return string.Join("; ", store.Check(progress: null, CancellationToken.None).Findings.Take(5));
+    }
+
+    /// <summary>Keeps what was found and lets the disk go.</summary>
+    public void LetGo() => Directory = null;
 
     /// <summary>Events of the journal that the opening itself made.</summary>
     public int OpeningEvents { get; private init; }

@@ -2,14 +2,29 @@ using CowScsi.Engine;
 
 namespace CowScsi.Tests.Property;
 
+/// <summary>Time that stands still until it is moved on.</summary>
+internal sealed class SimulatedTime : TimeProvider
+{
+    private TimeSpan elapsed;
+
+    public override long TimestampFrequency => TimeSpan.TicksPerSecond;
+
+    public void Advance(TimeSpan by) => elapsed += by;
+
+    public override DateTimeOffset GetUtcNow() => DateTimeOffset.UnixEpoch + elapsed;
+
+    public override long GetTimestamp() => elapsed.Ticks;
+}
+
 /// <summary>How stores of the simulation are opened: as small as they may be, without threads of their own.</summary>
 internal static class SimulatedOptions
 {
-    public static StoreOptions Small { get; } = new()
+    public static StoreOptions With(SimulatedTime time) => new()
     {
         SegmentBytes = 1 << 20,
         ReservedBytes = 1 << 20,
         IsStepped = true,
-        MapSizes = new MapSizes(IndexBytes: 16 << 10, IndexBytesMax: 64 << 10, LogMemoryBytes: 128 << 10, LogPageBytes: 16 << 10),
+        MapSizes = MapSizes.Smallest,
+        Time = time,
     };
 }

@@ -1,4 +1,3 @@
-using CowScsi.Engine;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -18,7 +17,7 @@ public sealed class SimulatedProperties(BaseImageFiles files, ITestOutputHelper 
             SimulatedHistory.Arbitrary(20, 120),
             history =>
             {
-                using var world = new SimulatedWorld(files, SimulatedOptions.Small);
+                using var world = new SimulatedWorld(files);
                 foreach (var step in history.Steps)
                     world.Do(step);
                 world.Do(new HistoryStep(HistoryVerb.CutPower, 0, history.Steps.Count, 0));

@@ -88,16 +88,16 @@ internal sealed partial class SimulatedWorld
     private void Probe(DiskImage image, Oracle oracle, int low, int high, Random random, int depth)
     {
         StatesOpened++;
-        var recovered = Recovered.Open(image, options, memory);
+        var recovered = Recovered.Open(image, options, memory, isChecked: random.Next(3) == 0);
         if (!recovered.IsClean)
             throw new XunitException($"after {depth + 1} losses of power: {recovered.Text}");
         if (oracle.Find(recovered.Reading!, low, high) is var found && found < 0)
             throw new XunitException($"after {depth + 1} losses of power: {oracle.Explain(recovered.Reading!, low, high)}");
         if (depth == RecoveryCutsMax || random.Next(2) == 0)
             return;
-        var states = new CrashStates(image, recovered.Directory.Journal);
+        var states = new CrashStates(image, recovered.Directory!.Journal);
         var isThrough = random.Next(4) == 0;
-        states.AdvanceTo(isThrough ? recovered.Directory.Journal.Count : random.Next(recovered.OpeningEvents + 1));
+        states.AdvanceTo(isThrough ? recovered.Directory!.Journal.Count : random.Next(recovered.OpeningEvents + 1));
         Probe(states.Any(random), oracle, isThrough ? found : low, isThrough ? found : high, random, depth + 1);
     }
 

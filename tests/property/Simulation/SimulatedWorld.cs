@@ -16,15 +16,16 @@ internal sealed partial class SimulatedWorld : IDisposable
     private readonly NativeBuffer memory = new(TransferBytesMax);
     private readonly byte[] scratch = new byte[TransferBytesMax];
     private readonly BaseImageFiles files;
+    private readonly SimulatedTime time = new();
     private readonly StoreOptions options;
     private SimulatedStore store;
     private int names;
     private int step;
 
-    public SimulatedWorld(BaseImageFiles files, StoreOptions options)
+    public SimulatedWorld(BaseImageFiles files)
     {
         this.files = files;
-        this.options = options;
+        options = SimulatedOptions.With(time);
         store = SimulatedStore.Create(options, memory);
     }
 
@@ -93,11 +94,9 @@ internal sealed partial class SimulatedWorld : IDisposable
             case HistoryVerb.Checkpoint:
                 return store.Checkpoint();
             case HistoryVerb.Background:
-                RunBackground(what.Amount);
-                return true;
+                return RunBackground(what.Amount);
             case HistoryVerb.PassTime:
-                PassTime(what.Amount);
-                return true;
+                return PassTime(what.Amount);
             case HistoryVerb.ReadAll:
                 ReadAll();
                 return true;

@@ -29,10 +29,10 @@ public sealed class InspectTests
         var text = await store.Cli.DoAsync("inspect", "superblock");
         // What differs from store to store is masked.
         text = Regex.Replace(text, "0x[0-9a-f]{8}$", "CRC", RegexOptions.Multiline, TimeSpan.FromSeconds(10));
-        text = Regex.Replace(text, "[0-9a-f]{8}-[0-9a-f-]{27}", "UUID", RegexOptions.None, TimeSpan.FromSeconds(10));
-        text = Regex.Replace(text, @"[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+Z", "TIME", RegexOptions.None, TimeSpan.FromSeconds(10));
-        text = Regex.Replace(text, "(tweak_salt +00)[0-9a-f]{14}", "$1SALT", RegexOptions.None, TimeSpan.FromSeconds(10));
-        text = Regex.Replace(text, "(sequence|checkpoint_number|checkpoint_bytes)( +)[0-9]+", "$1$2N", RegexOptions.None, TimeSpan.FromSeconds(10));
+        text = Regex.Replace(text, "[0-9a-f]{8}-[0-9a-f-]{27}", "UUID", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
+        text = Regex.Replace(text, @"[0-9]{4}-[0-9]{2}-[0-9]{2}T\S+Z", "TIME", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
+        text = Regex.Replace(text, "(?<head>tweak_salt +00)[0-9a-f]{14}", "${head}SALT", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
+        text = Regex.Replace(text, "(?<head>(?:sequence|checkpoint_number|checkpoint_bytes) +)[0-9]+", "${head}N", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
         var slot = text[text.IndexOf(", in force", StringComparison.Ordinal)..];
         slot = slot.Contains("superblock slot", StringComparison.Ordinal) ? slot[..slot.IndexOf("superblock slot", StringComparison.Ordinal)] : slot;
         Assert.Equal(
@@ -167,7 +167,7 @@ public sealed class InspectTests
     {
         await using var store = await MakeAsync();
         var page = await store.Cli.DoAsync("inspect", "page", "plain", "8");
-        var asked = Regex.Match(page, @"entry 1 \(asked for\): raw, segment (?<segment>[0-9]+) offset (?<offset>[0-9]+)", RegexOptions.None, TimeSpan.FromSeconds(10));
+        var asked = Regex.Match(page, @"entry 1 \(asked for\): raw, segment (?<segment>[0-9]+) offset (?<offset>[0-9]+)", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(10));
         Assert.True(asked.Success, page);
         var record = await store.Cli.DoAsync("inspect", "record", $"{asked.Groups["segment"].Value}:{asked.Groups["offset"].Value}", "--hex");
         Assert.Contains(": extent, layer 1, page 0, ", record, StringComparison.Ordinal);

@@ -64,7 +64,7 @@ internal sealed class FieldProof<T>(StoredLayout layout, Func<T, byte[]> write, 
     public void Done(params string[] elsewhere)
     {
         proven.UnionWith(elsewhere);
-        Assert.Empty(layout.Fields.Select(field => field.Name).Where(name => !proven.Contains(name)));
+        Assert.All(layout.Fields, field => Assert.Contains(field.Name, proven));
     }
 
     private StoredField Find(string name) => layout.Fields.Single(field => field.Name == name);

@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Text.RegularExpressions;
 using CowScsi.Engine;
 using CowScsi.Layers;
@@ -80,7 +79,7 @@ public sealed class PredicateTests
         ["P3"] = () => Checkpoint(static bytes => bytes[136] = 200),
         ["P4"] = () => Checkpoint(static bytes => bytes[150] = (byte)'/'),
         ["P5"] = static () => DerivedFaults.OfIndex("'map/pages-1.log.0' is missing"),
-        ["S7"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
+        ["S8"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
         ["E1"] = static () => ExtentFault(1),
         ["K5"] = static () => CatalogFault(new Catalog(), new LayerRow(new LayerId(1), default)),
         ["M1"] = static () => DerivedFaults.OfPage(MapOutcome.NotFound),
@@ -93,6 +92,7 @@ public sealed class PredicateTests
         ["Q2"] = static () => Scrub(static bytes => bytes[20]++),
         ["Q3"] = static () => Scrub(static bytes => bytes[1] = 4),
         ["Q4"] = static () => Scrub(static bytes => bytes[96 + 8] = 1),
+        ["Q5"] = static () => Scrub(static bytes => bytes[47] = 0x80),
         ["U1"] = static () => DerivedFaults.OfSegment(1, 2, 3),
         ["U2"] = static () => DerivedFaults.OfStoredBytes(new LayerId(1), 4096, 8192),
         ["U3"] = static () => DerivedFaults.OfWrittenBlocks(new LayerId(1), 1, 2),

@@ -105,7 +105,7 @@ public sealed class FileFindingTests
             file.Write(new byte[4096]);
         }
 
-        Assert.Equal(stale, other.Finds("superblock", "superblock slot", "S7").OffsetBytes);
+        Assert.Equal(stale, other.Finds("superblock", "superblock slot", "S8").OffsetBytes);
     }
 
     [Fact]
