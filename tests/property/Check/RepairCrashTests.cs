@@ -19,7 +19,7 @@ public sealed class RepairCrashTests(ITestOutputHelper output)
     /// <summary>States that are tried of each repair, evenly over all that there are.</summary>
     private const int StatesMax = 60;
 
-    private static readonly StoreOptions Options = SimulatedOptions.Small with { MapMemoryBytes = 32 << 20 };
+    private static readonly StoreOptions Options = SimulatedOptions.With(new SimulatedTime());
 
     [Theory]
     [InlineData("index", false)]
