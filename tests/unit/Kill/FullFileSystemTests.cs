@@ -67,7 +67,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
         {
             Assert.True(await server.IsReadyAsync(3), server.Complaints);
             history.Settle(AssertLegal(history, ReadDisk(server), seed));
-            await NewCli().DoAsync("check");
+            await CheckAsync(NewCli(), mayLeak: false);
             Write(server, 3, UntilRefused);
             await NewCli().DoAsync("delete", "first");
             Write(server, 4, stream => UntilItGoesOn(stream, history, "a disk was deleted"));
@@ -85,7 +85,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
             Assert.Equal(0, await server.ExitAsync());
         }
 
-        await NewCli().DoAsync("check");
+        await CheckAsync(NewCli(), mayLeak: false);
         var cli = NewCli();
         await cli.DoAsync("export", "pg", "-");
         AssertAllThere(history, cli.Output.ToArray(), seed);
@@ -120,7 +120,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
                 await NewCli().DoAsync("init");
             if (!hasDisk)
                 await NewCli().DoAsync("create", "pg", "--size", "1MiB");
-            await NewCli().DoAsync("check");
+            await CheckAsync(NewCli(), mayLeak: false);
             Directory.Delete(fileSystem.Store, recursive: true);
             if (hasDisk)
                 successes++;
@@ -154,24 +154,23 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
                     made++;
                 else
                     refused++;
-                await ExpectAsync(NewCli());
+                await ExpectAsync(NewCli(), mayLeak: true);
             }
 
-            await ExpectAsync(NewCli());
+            await ExpectAsync(NewCli(), mayLeak: false);
         }
 
         await NewCli().DoAsync("delete", "pg");
         output.WriteLine($"{made} snapshots made, {refused} refused");
 
-        async Task ExpectAsync(CliRun cli)
+        async Task ExpectAsync(CliRun cli, bool mayLeak)
         {
             await cli.DoAsync("export", "pg", "-");
             Assert.True(content.AsSpan().SequenceEqual(cli.Output.ToArray()), "the disk is another");
             var list = await cli.DoAsync("snapshot", "list", "pg");
             for (var i = 0; i < made; i++)
                 Assert.Contains($"pg@s{i} ", list, StringComparison.Ordinal);
-            var check = await cli.RunAsync("check");
-            Assert.True(check.Code == 0, $"{check.Code}: {check.Error}{check.Out}");
+            await CheckAsync(cli, mayLeak);
         }
     }
 
@@ -232,6 +231,14 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
             !result.Error.Contains("   at ", StringComparison.Ordinal),
             $"vdisk {string.Join(' ', words)}: {result.Code}: {result.Error}");
         return false;
+    }
+
+    /// <summary>A checkpoint that found no space leaves files behind, until the next one succeeds.</summary>
+    private static async Task CheckAsync(CliRun cli, bool mayLeak)
+    {
+        const int Leaks = 3;
+        var check = await cli.RunAsync("check");
+        Assert.True(check.Code == 0 || (mayLeak && check.Code == Leaks), $"check ends with {check.Code}: {check.Error}{check.Out}");
     }
 
     private static byte[] ReadDisk(ServerProcess server)
