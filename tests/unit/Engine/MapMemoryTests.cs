@@ -1,4 +1,3 @@
-using CowScsi.Engine;
 using CowScsi.Layers;
 using Xunit;
 
