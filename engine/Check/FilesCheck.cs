@@ -93,7 +93,7 @@ internal sealed class FilesCheck(StoreDirectory directory, FindingList findings)
             return; // What of the index would be right is not known.
         foreach (var name in List(Store.MapFolder))
         {
-            if (!name.StartsWith($"index-{checkpoint.Map.IndexToken:n}.", StringComparison.Ordinal) && !name.StartsWith(checkpoint.Map.LogName + ".", StringComparison.Ordinal))
+            if (!BlockMap.IsPartOf(name, checkpoint.Map))
                 findings.Leak($"{Store.MapFolder}/{name}", null, "index", "the checkpoint does not name it", FindingList.RepairLeak);
         }
     }

@@ -67,7 +67,7 @@ internal sealed class GuestMachine : IAsyncDisposable
     /// </summary>
     public static void SkipWhereThereIsNone()
     {
-        using var can = Process.Start(new ProcessStartInfo(Path.Combine(Folder, "boot"), ["--can"]) { RedirectStandardError = true })!;
+        using var can = Process.Start(new ProcessStartInfo(Path.Combine(Folder, "boot"), ["--can"]) { UseShellExecute = false, RedirectStandardError = true })!;
         var reason = can.StandardError.ReadToEnd().Trim();
         can.WaitForExit();
         if (can.ExitCode == 0)
@@ -100,6 +100,7 @@ internal sealed class GuestMachine : IAsyncDisposable
             words.AddRange(["-drive", $"file={drive},format=raw,if=virtio,cache=unsafe"]);
         var start = new ProcessStartInfo(Path.Combine(Folder, "boot"), words)
         {
+            UseShellExecute = false,
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,

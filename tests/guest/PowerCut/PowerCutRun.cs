@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using CowScsi.Tests.Unit.Cli;
-using CowScsi.Tests.Unit.Iscsi;
 using CowScsi.Tests.Unit.Kill;
 using CowScsi.Vdisk.Control;
 using Xunit;
@@ -339,7 +338,7 @@ internal sealed class PowerCutRun : IAsyncDisposable
 
     private static async Task ShellAsync(string command)
     {
-        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"PATH=$PATH:/usr/sbin:/sbin; {command}"]) { RedirectStandardError = true })!;
+        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"PATH=$PATH:/usr/sbin:/sbin; {command}"]) { UseShellExecute = false, RedirectStandardError = true })!;
         var said = await shell.StandardError.ReadToEndAsync();
         await shell.WaitForExitAsync();
         Assert.True(shell.ExitCode == 0, $"{command}: {said}");

@@ -1,4 +1,3 @@
-using CowScsi.Engine;
 using Xunit.Sdk;
 
 namespace CowScsi.Tests.Property;

@@ -67,7 +67,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
         {
             Assert.True(await server.IsReadyAsync(3), server.Complaints);
             history.Settle(AssertLegal(history, ReadDisk(server), seed));
-            await NewCli().DoAsync("check");
+            await CheckAsync(NewCli(), mayLeak: false);
             Write(server, 3, UntilRefused);
             await NewCli().DoAsync("delete", "first");
             Write(server, 4, stream => UntilItGoesOn(stream, history, "a disk was deleted"));
@@ -85,7 +85,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
             Assert.Equal(0, await server.ExitAsync());
         }
 
-        await NewCli().DoAsync("check");
+        await CheckAsync(NewCli(), mayLeak: false);
         var cli = NewCli();
         await cli.DoAsync("export", "pg", "-");
         AssertAllThere(history, cli.Output.ToArray(), seed);
@@ -100,7 +100,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
         }
     }
 
-    /// <summary>ENOSPC at one place after the other: so many pages are free when a store is made.</summary>
+    /// <summary>ENOSPC at one place after the other: so many pages there are for a store and its first disk.</summary>
     [SkippableFact]
     public async Task MakingAStore_WithTooLittleSpace_IsOneLine_AndCanBeTriedAgain()
     {
@@ -113,17 +113,19 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
         {
             Assert.True(pages * PageBytes < 1L << 30, "no store could be made in 1 GiB");
             fileSystem.Resize(pages * PageBytes);
-            var made = await TryWithoutSpaceAsync(NewCli(), "init");
+            var isMade = await TryWithoutSpaceAsync(NewCli(), "init");
+            var hasDisk = isMade && await TryWithoutSpaceAsync(NewCli(), "create", "pg", "--size", "1MiB");
             fileSystem.Resize(FileSystemBytes);
-            if (made)
+            if (!isMade)
+                await NewCli().DoAsync("init");
+            if (!hasDisk)
+                await NewCli().DoAsync("create", "pg", "--size", "1MiB");
+            await CheckAsync(NewCli(), mayLeak: false);
+            Directory.Delete(fileSystem.Store, recursive: true);
+            if (hasDisk)
                 successes++;
             else
                 failures++;
-            if (!made)
-                await NewCli().DoAsync("init");
-            await NewCli().DoAsync("create", "pg", "--size", "1MiB");
-            await NewCli().DoAsync("check");
-            Directory.Delete(fileSystem.Store, recursive: true);
         }
 
         output.WriteLine($"{failures} sizes were too small");
@@ -152,23 +154,23 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
                     made++;
                 else
                     refused++;
-                await ExpectAsync(NewCli());
+                await ExpectAsync(NewCli(), mayLeak: true);
             }
 
-            await ExpectAsync(NewCli());
+            await ExpectAsync(NewCli(), mayLeak: false);
         }
 
         await NewCli().DoAsync("delete", "pg");
         output.WriteLine($"{made} snapshots made, {refused} refused");
 
-        async Task ExpectAsync(CliRun cli)
+        async Task ExpectAsync(CliRun cli, bool mayLeak)
         {
             await cli.DoAsync("export", "pg", "-");
             Assert.True(content.AsSpan().SequenceEqual(cli.Output.ToArray()), "the disk is another");
             var list = await cli.DoAsync("snapshot", "list", "pg");
             for (var i = 0; i < made; i++)
                 Assert.Contains($"pg@s{i} ", list, StringComparison.Ordinal);
-            await cli.DoAsync("check");
+            await CheckAsync(cli, mayLeak);
         }
     }
 
@@ -229,6 +231,14 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
             !result.Error.Contains("   at ", StringComparison.Ordinal),
             $"vdisk {string.Join(' ', words)}: {result.Code}: {result.Error}");
         return false;
+    }
+
+    /// <summary>A checkpoint that found no space leaves files behind, until the next one succeeds.</summary>
+    private static async Task CheckAsync(CliRun cli, bool mayLeak)
+    {
+        const int Leaks = 3;
+        var check = await cli.RunAsync("check");
+        Assert.True(check.Code == 0 || (mayLeak && check.Code == Leaks), $"check ends with {check.Code}: {check.Error}{check.Out}");
     }
 
     private static byte[] ReadDisk(ServerProcess server)

@@ -56,7 +56,7 @@ internal sealed class SmallFileSystem : IDisposable
 
     private static (int Status, string Said) Run(string program, params string[] words)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, words) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+        using var process = Process.Start(new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardError = true, RedirectStandardOutput = true })!;
         var said = process.StandardError.ReadToEnd();
         process.WaitForExit();
         return (process.ExitCode, said.Trim());

@@ -90,7 +90,7 @@ internal sealed class WriteHistory(int blocks)
             {
                 if (shown[block] < write.Sequence)
                     missing++;
-                else if (missing > 0)
+                else if (missing > 0 && shown[block] == write.Sequence)
                     isHole = true;
             }
 
