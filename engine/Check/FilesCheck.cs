@@ -8,6 +8,12 @@ internal sealed class FilesCheck(StoreDirectory directory, FindingList findings)
     /// <summary>The superblock that counts; null where none is valid.</summary>
     public Superblock? Superblock()
     {
+        if (!directory.Exists(Store.SuperblockName))
+        {
+            findings.Error(Store.SuperblockName, null, "superblock slot", "S1: the file is missing", FindingList.RestoreFile);
+            return null;
+        }
+
         using var file = directory.Open(Store.SuperblockName, writable: false);
         Superblock? newest = null;
         Superblock? older = null;
@@ -73,7 +79,7 @@ internal sealed class FilesCheck(StoreDirectory directory, FindingList findings)
                 findings.Leak(name, null, "file", "it is not part of a store", "see whose it is");
         }
 
-        foreach (var name in directory.List(Store.SegmentFolder))
+        foreach (var name in List(Store.SegmentFolder))
         {
             if (SegmentHeader.ParseFileName(name) != 0)
                 continue;
@@ -85,10 +91,23 @@ internal sealed class FilesCheck(StoreDirectory directory, FindingList findings)
 
         if (checkpoint is null)
             return; // What of the index would be right is not known.
-        foreach (var name in directory.List(Store.MapFolder))
+        foreach (var name in List(Store.MapFolder))
         {
-            if (!name.StartsWith($"index-{checkpoint.Map.IndexToken:n}.", StringComparison.Ordinal) && !name.StartsWith(checkpoint.Map.LogName + ".", StringComparison.Ordinal))
+            if (!BlockMap.IsPartOf(name, checkpoint.Map))
                 findings.Leak($"{Store.MapFolder}/{name}", null, "index", "the checkpoint does not name it", FindingList.RepairLeak);
+        }
+    }
+
+    /// <summary>A folder that is missing holds nothing; what of it was needed is missed elsewhere.</summary>
+    public IReadOnlyList<string> List(string folder)
+    {
+        try
+        {
+            return directory.List(folder);
+        }
+        catch (StoreException) when (!Directory.Exists(System.IO.Path.Combine(directory.Path, folder)))
+        {
+            return [];
         }
     }
 

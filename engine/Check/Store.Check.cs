@@ -16,8 +16,6 @@ public sealed partial class Store
         if (!File.Exists(System.IO.Path.Combine(path, SuperblockName)) && !Directory.Exists(System.IO.Path.Combine(path, SegmentFolder)))
             throw new StoreException(StoreError.NotFound, $"no store at '{path}'; name another with --store");
         using var held = HoldForReading(directory);
-        if (!directory.Exists(SuperblockName))
-            throw new StoreException(StoreError.Corrupt, $"'{System.IO.Path.Combine(path, SuperblockName)}' is missing although there are segments; restore it from a copy");
         return StoreCheck.OfClosed(directory, options, progress, cancellation);
     }
 
@@ -126,7 +124,8 @@ public sealed partial class Store
     private static LinuxFile HoldForReading(LinuxDirectory directory)
     {
         var path = System.IO.Path.Combine(directory.Path, LockName);
-        var file = LinuxFile.OpenRead(File.Exists(path) ? path : System.IO.Path.Combine(directory.Path, SuperblockName));
+        // Without a lock file nobody has the store open; the directory stands for it.
+        var file = LinuxFile.OpenRead(File.Exists(path) ? path : directory.Path);
         if (file.TryLockExclusive())
             return file;
         file.Dispose();

@@ -11,7 +11,7 @@ public sealed partial class Store
 {
     internal const string SuperblockName = "superblock";
     internal const string LockName = "lock";
-    internal const string MapFolder = "map";
+    internal const string MapFolder = BlockMap.Folder;
     internal const string SegmentFolder = "segments";
 
     /// <summary>Ending of a damaged segment file that a repair put aside.</summary>

@@ -58,6 +58,12 @@ internal sealed class StoreCheck
         Store.RefuseUnknownFeatures(newest, directory);
         var checkpoint = files.Checkpoint(newest);
         files.Leftovers(newest, checkpoint);
+        if (files.List(Store.SegmentFolder).Count == 0 && newest.CheckpointNumber != 0)
+        {
+            findings.Error(Store.SegmentFolder, null, "segment", "there is none, although the store had some", "restore them from a copy");
+            return Finish();
+        }
+
         CheckLog(newest.StoreId, checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1, newest.SegmentBytes, stop: null, directory);
         using var overlay = new OverlayDirectory(directory, options.TemporaryFolder);
         if (TryInspect(overlay, newest, useMap: true, "store", "it does not open") is not { } store)
@@ -151,14 +157,14 @@ internal sealed class StoreCheck
     private void CheckLog(Guid storeId, ulong durable, uint segmentBytes, LogPosition? stop, StoreDirectory from)
     {
         log = new LogCheck(from, storeId, durable, findings, damaged);
-        log.Run(from.List(Store.SegmentFolder), segmentBytes, stop, Part(0, LogShare), cancellation);
+        log.Run(new FilesCheck(from, findings).List(Store.SegmentFolder), segmentBytes, stop, Part(0, LogShare), cancellation);
     }
 
     /// <summary>Without a superblock: the id that the first sound segment header names.</summary>
     private Guid GuessId()
     {
         var header = new byte[SegmentHeader.SizeBytes];
-        foreach (var name in directory.List(Store.SegmentFolder))
+        foreach (var name in new FilesCheck(directory, findings).List(Store.SegmentFolder))
         {
             using var file = directory.Open($"{Store.SegmentFolder}/{name}", writable: false);
             if (file.Read(header, 0) == FileOutcome.Success && SegmentHeader.TryReadId(header, out var id))

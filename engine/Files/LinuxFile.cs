@@ -24,6 +24,9 @@ public sealed unsafe class LinuxFile : StoreFile
 
     public override string Path { get; }
 
+    /// <summary>Bytes that one call moves at most; a test makes it small, so that every transfer is short and has to be continued.</summary>
+    internal int TransferBytesMax { get; set; } = int.MaxValue;
+
     public override string LastError => new Win32Exception(Volatile.Read(ref lastErrno)).Message;
 
     public override long LengthBytes => RandomAccess.GetLength(handle);
@@ -96,7 +99,7 @@ public sealed unsafe class LinuxFile : StoreFile
             var done = 0;
             while (done < destination.Length)
             {
-                var count = Libc.PRead(handle, start + done, destination.Length - done, offsetBytes + done);
+                var count = Libc.PRead(handle, start + done, Math.Min(destination.Length - done, TransferBytesMax), offsetBytes + done);
                 if (count > 0)
                     done += (int)count;
                 else if (count == 0)
@@ -126,7 +129,9 @@ public sealed unsafe class LinuxFile : StoreFile
         var vector = (nint*)vectors;
         while (lengthBytes > 0)
         {
-            var count = Libc.PReadV2(handle, vector, vectorCount, offsetBytes, 0);
+            var count = TransferBytesMax < vector[1]
+                ? Libc.PRead(handle, (byte*)vector[0], TransferBytesMax, offsetBytes)
+                : Libc.PReadV2(handle, vector, vectorCount, offsetBytes, 0);
             if (count == 0)
                 return FileOutcome.EndOfFile;
             if (count < 0)
@@ -162,7 +167,7 @@ public sealed unsafe class LinuxFile : StoreFile
             var done = 0;
             while (done < source.Length)
             {
-                var count = Libc.PWrite(handle, start + done, source.Length - done, offsetBytes + done);
+                var count = Libc.PWrite(handle, start + done, Math.Min(source.Length - done, TransferBytesMax), offsetBytes + done);
                 if (count > 0)
                 {
                     done += (int)count;

@@ -9,7 +9,7 @@ namespace CowScsi.Engine;
 /// docs/format.md, "Checkpoint". The fields of the header are in <see cref="Layout"/>; behind it stand, without padding, each count and
 /// length as an i32 that is not negative:
 /// <code>
-/// length + bytes: index metadata; log metadata; name of the record log (UTF-8)
+/// length + bytes: index metadata; log metadata; name of the record log (UTF-8); the record log's last chunk up to log_tail
 /// count of parts; each: length + catalog image record payload
 /// count of segments; each a <see cref="SegmentState"/>
 /// count of layers; each a <see cref="LayerImage"/>
@@ -19,7 +19,7 @@ namespace CowScsi.Engine;
 /// </summary>
 internal sealed class CheckpointFile
 {
-    public const int HeaderBytes = 136;
+    public const int HeaderBytes = 140;
 
     private const int MagicAt = 0;
     private const int VersionAt = 8;
@@ -39,6 +39,7 @@ internal sealed class CheckpointFile
     private const int MapTagAt = 116;
     private const int LogBeginAt = 120;
     private const int LogTailAt = 128;
+    private const int SumsCrcAt = 136;
     private const int UuidBytes = 16;
 
     /// <summary>Far more than the writer's "pages-TTTTTTTT.log", far less than what a file's name may have.</summary>
@@ -69,6 +70,7 @@ internal sealed class CheckpointFile
         StoredField.Of("map_tag", FieldKind.Hex, MapTagAt, 4),
         StoredField.Of("log_begin", FieldKind.Signed, LogBeginAt, 8),
         StoredField.Of("log_tail", FieldKind.Signed, LogTailAt, 8),
+        StoredField.Of("sums_crc", FieldKind.Hex, SumsCrcAt, 4),
         new StoredField("lists", FieldKind.Bytes, HeaderBytes, 0, Length: "-"));
 
     public required Guid StoreId { get; init; }
@@ -111,6 +113,7 @@ internal sealed class CheckpointFile
         WriteBytes(stream, Map.IndexMetadata);
         WriteBytes(stream, Map.LogMetadata);
         WriteBytes(stream, Encoding.UTF8.GetBytes(Map.LogName));
+        WriteBytes(stream, Map.LastChunk);
         WriteCount(stream, Catalog.Count);
         foreach (var part in Catalog)
             WriteBytes(stream, part);
@@ -168,6 +171,7 @@ internal sealed class CheckpointFile
         BinaryPrimitives.WriteUInt32LittleEndian(header[MapTagAt..], Map.MapTag);
         BinaryPrimitives.WriteInt64LittleEndian(header[LogBeginAt..], Map.LogBegin);
         BinaryPrimitives.WriteInt64LittleEndian(header[LogTailAt..], Map.LogTail);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[SumsCrcAt..], Map.SumsChecksum);
     }
 
     private static bool TryReadLists(ReadOnlySpan<byte> bytes, Guid storeId, out CheckpointFile? checkpoint)
@@ -178,7 +182,7 @@ internal sealed class CheckpointFile
         var segments = new List<SegmentState>();
         var layers = new List<LayerImage>();
         if (!TryTakeBytes(ref rest, out var indexMetadata) || !TryTakeBytes(ref rest, out var logMetadata) || !TryTakeBytes(ref rest, out var name) ||
-            !TryTakeCatalog(ref rest, catalog) || !TryTakeSegments(ref rest, segments) || !TryTakeLayers(ref rest, layers))
+            !TryTakeBytes(ref rest, out var lastChunk) || !TryTakeCatalog(ref rest, catalog) || !TryTakeSegments(ref rest, segments) || !TryTakeLayers(ref rest, layers))
             return false;
         var end = new LogPosition(BinaryPrimitives.ReadUInt32LittleEndian(bytes[EndSegmentAt..]), BinaryPrimitives.ReadUInt32LittleEndian(bytes[EndOffsetAt..]));
         checkpoint = new CheckpointFile
@@ -202,7 +206,9 @@ internal sealed class CheckpointFile
                 BinaryPrimitives.ReadUInt32LittleEndian(bytes[MapTagAt..]),
                 Encoding.UTF8.GetString(name),
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[LogBeginAt..]),
-                BinaryPrimitives.ReadInt64LittleEndian(bytes[LogTailAt..])),
+                BinaryPrimitives.ReadInt64LittleEndian(bytes[LogTailAt..]),
+                BinaryPrimitives.ReadUInt32LittleEndian(bytes[SumsCrcAt..]),
+                lastChunk.ToArray()),
             Catalog = catalog,
             Segments = segments,
             Layers = layers,

@@ -34,6 +34,8 @@ public sealed partial class StoreInspector
                 [
                     ("index file", System.IO.Path.Combine(MapFolder, $"index-{checkpoint.Map.IndexToken:n}.ht.0")),
                     ("record log", System.IO.Path.Combine(MapFolder, checkpoint.Map.LogName + ".K")),
+                    ("record log's sums", checkpoint.Map.SumsName),
+                    ("record log's last chunk", $"{checkpoint.Map.LastChunk.Length} bytes"),
                     ("index metadata", $"{checkpoint.Map.IndexMetadata.Length} bytes"),
                     ("log metadata", $"{checkpoint.Map.LogMetadata.Length} bytes"),
                 ],
@@ -79,7 +81,7 @@ public sealed partial class StoreInspector
     {
         const int LengthBytes = sizeof(int);
         long offset = CheckpointFile.HeaderBytes + LengthBytes + checkpoint.Map.IndexMetadata.Length + LengthBytes + checkpoint.Map.LogMetadata.Length +
-            LengthBytes + System.Text.Encoding.UTF8.GetByteCount(checkpoint.Map.LogName) + LengthBytes;
+            LengthBytes + System.Text.Encoding.UTF8.GetByteCount(checkpoint.Map.LogName) + LengthBytes + checkpoint.Map.LastChunk.Length + LengthBytes;
         for (var i = 0; i < index; i++)
             offset += LengthBytes + checkpoint.Catalog[i].Length;
         return offset + LengthBytes;

@@ -12,6 +12,9 @@ internal sealed partial class BlockMap
 {
     private string? givenUp;
     private long cutTail;
+    private long savedSums;
+    private uint savedSumsChecksum;
+    private MapCheckpoint? inForce;
 
     private enum Milestone : byte
     {
@@ -24,36 +27,6 @@ internal sealed partial class BlockMap
 
     /// <summary>Why no more checkpoints are taken before the store is opened again, or null.</summary>
     public string? CheckpointsGivenUp => Volatile.Read(ref givenUp);
-
-    /// <summary>Opens the map at a checkpoint. Null, with the reason, where its files do not hold what the checkpoint says.</summary>
-    public static BlockMap? TryRecover(StoreDirectory directory, StoreOptions options, MapCheckpoint checkpoint, out string fault)
-    {
-        BlockMap? map = null;
-        try
-        {
-            fault = VerifyFiles(directory, checkpoint);
-            if (fault.Length > 0)
-                return null;
-            map = new BlockMap(directory, options, checkpoint.MapTag, checkpoint.LogName);
-            map.files.IndexToken = checkpoint.IndexToken;
-            map.files.LogToken = checkpoint.LogToken;
-            map.files.IndexMetadata = checkpoint.IndexMetadata;
-            map.files.LogMetadata = checkpoint.LogMetadata;
-            map.store.Recover(checkpoint.IndexToken, checkpoint.LogToken);
-            // FASTER goes on where a read of its index fails.
-            if (map.transfers.FailedReads == 0 && map.transfers.Fault is null)
-                return map;
-            fault = $"the index does not open: {map.transfers.Fault ?? map.transfers.LastError}";
-        }
-        catch (Exception failure) when (failure is not OutOfMemoryException)
-        {
-            // Whatever FASTER throws on files that were changed under it: the map is derived, and a rebuild is always possible.
-            fault = $"the index does not open: {failure.Message}";
-        }
-
-        map?.Dispose();
-        return null;
-    }
 
     /// <summary>The first step: the image of the hash index. What changes meanwhile is found again in the records behind it.</summary>
     public void WriteIndexImage()
@@ -78,37 +51,135 @@ internal sealed partial class BlockMap
     public MapCheckpoint EndCheckpoint()
     {
         Reach(Milestone.Rest, options.MapLimits.StallMilliseconds);
-        var index = MapDevice.NameOf(files.NameOf(files.IndexToken), 0);
         try
         {
+            var (bytes, checksum) = ReadIndexBack();
+            var lastChunk = ReadLastChunk();
+            SaveSums();
             device.Flush();
-            using (var file = directory.Open(index, writable: true))
-            {
-                if (file.Flush() != FileOutcome.Success)
-                    throw new StoreException(StoreError.Io, $"flushing '{file.Path}' failed: {file.LastError}");
-            }
+            using (var file = directory.Open(MapDevice.NameOf(MapCheckpointFiles.NameOf(files.IndexToken), 0), writable: true))
+                FlushOrThrow(file);
+            directory.Sync(Folder);
+            return new MapCheckpoint(
+                files.IndexToken, files.LogToken, files.IndexMetadata, files.LogMetadata, bytes, checksum, mapTag, LogName, store.Log.BeginAddress, cutTail,
+                savedSumsChecksum, lastChunk);
+        }
+        catch (StoreException failure)
+        {
+            // After a flush that failed the kernel may have dropped the pages, and would say yes to a second one.
+            throw GiveUp(failure.Message, failure);
+        }
+    }
 
+    /// <summary>A checkpoint is in force: removes every other index image, and logs of other incarnations. None is under way.</summary>
+    public void RemoveOthers(MapCheckpoint checkpoint)
+    {
+        inForce = checkpoint;
+        foreach (var name in directory.List(Folder))
+        {
+            if (!IsPartOf(name, checkpoint))
+                directory.Delete($"{Folder}/{name}");
+        }
+    }
+
+    /// <summary>True for the names, in the map's folder, of files that a checkpoint needs.</summary>
+    public static bool IsPartOf(string name, MapCheckpoint checkpoint) =>
+        name.StartsWith($"index-{checkpoint.IndexToken:n}.", StringComparison.Ordinal) ||
+        name.StartsWith(checkpoint.LogName + ".", StringComparison.Ordinal) ||
+        string.Equals($"{Folder}/{name}", checkpoint.SumsName, StringComparison.Ordinal);
+
+    /// <summary>From here on a read of the map's files that fails makes the next opening rebuild it.</summary>
+    public void Serve() => transfers.ReadFailed = reason => RebuildNextTime($"the index cannot be read ({reason})");
+
+    /// <summary>
+    /// Sees to it that the next opening does not take this map: its index image is removed. Nothing else is known to be wrong; the log has
+    /// everything.
+    /// </summary>
+    public void RebuildNextTime(string reason)
+    {
+        var message = $"{reason}: what needs it fails until the store is closed and opened again, which makes the index anew from the log";
+        if (Interlocked.CompareExchange(ref givenUp, message, null) is null)
+            options.Notice?.Invoke(message);
+        if (Interlocked.Exchange(ref inForce, null) is not { } checkpoint)
+            return;
+        try
+        {
+            directory.Delete(MapDevice.NameOf(MapCheckpointFiles.NameOf(checkpoint.IndexToken), 0));
             directory.Sync(Folder);
         }
         catch (StoreException failure)
         {
-            // The kernel may have dropped the pages, and would say yes to a second flush.
-            throw GiveUp(failure.Message, failure);
+            options.Notice?.Invoke($"delete what is in '{Path.Combine(directory.Path, Folder)}' once the store is closed: {failure.Message}");
         }
-
-        var (bytes, checksum) = ChecksumOf(directory, index);
-        return new MapCheckpoint(files.IndexToken, files.LogToken, files.IndexMetadata, files.LogMetadata, bytes, checksum, mapTag, LogName, store.Log.BeginAddress, cutTail);
     }
 
-    /// <summary>Removes every index image but the one in force, and logs of other incarnations. No checkpoint is under way.</summary>
-    public void RemoveOthers(MapCheckpoint inForce)
+    /// <summary>The image as it is in its file, every chunk compared with what was written.</summary>
+    private (long Bytes, uint Checksum) ReadIndexBack()
     {
-        var keep = $"index-{inForce.IndexToken:n}";
-        foreach (var name in directory.List(Folder))
+        var image = new MapDevice(directory, MapCheckpointFiles.NameOf(files.IndexToken), transfers, files.IndexSums);
+        try
         {
-            if (!name.StartsWith(keep, StringComparison.Ordinal) && !name.StartsWith(LogName + ".", StringComparison.Ordinal))
-                directory.Delete($"{Folder}/{name}");
+            var length = files.IndexSums.Count * ChunkSums.ChunkBytes;
+            var buffer = new byte[Math.Min(PieceBytes, length)];
+            uint checksum = 0;
+            for (long at = 0; at < length; at += buffer.Length)
+            {
+                var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - at));
+                if (image.Read(0, at, part, out var error) != FileOutcome.Success)
+                    throw new StoreException(StoreError.Io, $"the index image cannot be read back: {error}");
+                checksum = Crc32C.Compute(part, checksum);
+            }
+
+            return (length, checksum);
         }
+        finally
+        {
+            image.Dispose();
+        }
+    }
+
+    /// <summary>
+    /// What the chunk of the tail holds in front of it. Writes that came behind the cut may be rewriting the chunk at this moment: then sum
+    /// and file differ, and it is read again.
+    /// </summary>
+    private byte[] ReadLastChunk()
+    {
+        var chunk = new byte[ChunkSums.ChunkBytes];
+        var address = cutTail / ChunkSums.ChunkBytes * ChunkSums.ChunkBytes;
+        var since = Environment.TickCount64;
+        var spin = default(SpinWait);
+        while (device.Read((int)(address / LogSegmentBytes), address % LogSegmentBytes, chunk, out var error) != FileOutcome.Success)
+        {
+            if (options.IsStepped || Environment.TickCount64 - since >= options.MapLimits.StallMilliseconds)
+                throw new StoreException(StoreError.Io, $"the index's records cannot be read back: {error}");
+            spin.SpinOnce();
+        }
+
+        return chunk[..(int)(cutTail - address)];
+    }
+
+    /// <summary>Adds the sums of chunks that have become full to their file. Those that an older checkpoint counts on are not touched.</summary>
+    private void SaveSums()
+    {
+        var name = MapCheckpoint.SumsNameOf(LogName);
+        using var file = directory.Exists(name) ? directory.Open(name, writable: true) : directory.Create(name);
+        for (var full = cutTail / ChunkSums.ChunkBytes; savedSums < full;)
+        {
+            var end = Math.Min(full, savedSums + (PieceBytes / sizeof(uint)));
+            var bytes = device.Sums.ToBytes(savedSums, end);
+            if (file.Write(bytes, savedSums * sizeof(uint)) != FileOutcome.Success)
+                throw new StoreException(StoreError.Io, $"writing '{file.Path}' failed: {file.LastError}");
+            savedSumsChecksum = Crc32C.Compute(bytes, savedSumsChecksum);
+            savedSums = end;
+        }
+
+        FlushOrThrow(file);
+    }
+
+    private static void FlushOrThrow(StoreFile file)
+    {
+        if (file.Flush() != FileOutcome.Success)
+            throw new StoreException(StoreError.Io, $"flushing '{file.Path}' failed: {file.LastError}");
     }
 
     private void Start(bool index)
@@ -199,55 +270,5 @@ internal sealed partial class BlockMap
         if (Interlocked.CompareExchange(ref givenUp, message, null) is null)
             options.Notice?.Invoke(message);
         return new StoreException(StoreError.Io, message, cause);
-    }
-
-    private static string VerifyFiles(StoreDirectory directory, MapCheckpoint checkpoint)
-    {
-        var name = $"{Folder}/index-{checkpoint.IndexToken:n}.ht.0";
-        var path = System.IO.Path.Combine(directory.Path, name);
-        if (!directory.Exists(name))
-            return $"'{path}' is missing";
-        if (FindMissingLog(directory, checkpoint) is { } missing)
-            return missing;
-        var (bytes, checksum) = ChecksumOf(directory, name);
-        return bytes == checkpoint.IndexFileBytes && checksum == checkpoint.IndexFileChecksum ? "" : $"'{path}' does not match its checksum";
-    }
-
-    /// <summary>The record log's files reach from its begin to its tail; an empty log has none.</summary>
-    private static string? FindMissingLog(StoreDirectory directory, MapCheckpoint checkpoint)
-    {
-        if (checkpoint.LogTail <= checkpoint.LogBegin)
-            return null;
-        var last = (checkpoint.LogTail - 1) / LogSegmentBytes;
-        for (var segment = checkpoint.LogBegin / LogSegmentBytes; segment <= last; segment++)
-        {
-            var name = $"{Folder}/{checkpoint.LogName}.{segment}";
-            var path = System.IO.Path.Combine(directory.Path, name);
-            if (!directory.Exists(name))
-                return $"'{path}' is missing";
-            var needed = segment == last ? ((checkpoint.LogTail - 1) % LogSegmentBytes) + 1 : LogSegmentBytes;
-            using var file = directory.Open(name, writable: false);
-            if (file.LengthBytes < needed)
-                return $"'{path}' has {file.LengthBytes} bytes instead of {needed}";
-        }
-
-        return null;
-    }
-
-    private static (long Bytes, uint Checksum) ChecksumOf(StoreDirectory directory, string name)
-    {
-        using var file = directory.Open(name, writable: false);
-        var length = file.LengthBytes;
-        var buffer = new byte[Math.Min(1 << 20, length)];
-        uint checksum = 0;
-        for (long at = 0; at < length; at += buffer.Length)
-        {
-            var part = buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - at));
-            if (file.Read(part, at) != FileOutcome.Success)
-                throw new StoreException(StoreError.Io, $"cannot read '{file.Path}': {file.LastError}");
-            checksum = Crc32C.Compute(part, checksum);
-        }
-
-        return (length, checksum);
     }
 }

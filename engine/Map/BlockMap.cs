@@ -2,15 +2,12 @@ using FASTER.core;
 
 namespace CowScsi.Engine;
 
-/// <summary>What a checkpoint of the index consists of; kept in the store's checkpoint file.</summary>
-internal sealed record MapCheckpoint(Guid IndexToken, Guid LogToken, byte[] IndexMetadata, byte[] LogMetadata, long IndexFileBytes, uint IndexFileChecksum, uint MapTag, string LogName, long LogBegin, long LogTail);
-
 /// <summary>
 /// The block map: FASTER behind one type. It is derived from the log and may be thrown away at any time; whatever it gives back is
 /// checked against its key. Callers hold a page's stripe lock around each operation on the page. (Its checkpoints are in
 /// BlockMap.Checkpoint.cs.)
 /// </summary>
-internal sealed partial class BlockMap : IDisposable
+internal sealed partial class BlockMap
 {
     public const string Folder = "map";
 
@@ -18,7 +15,7 @@ internal sealed partial class BlockMap : IDisposable
     private const int BucketBytes = 64;
 
     /// <summary>Size of one file of FASTER's record log.</summary>
-    private const long LogSegmentBytes = 1L << 30;
+    public const long LogSegmentBytes = 1L << 30;
 
     private readonly StoreDirectory directory;
     private readonly StoreOptions options;
@@ -43,8 +40,8 @@ internal sealed partial class BlockMap : IDisposable
         LogName = logName;
         sizes = options.MapSizes ?? MapSizes.From(options.MapMemoryBytes);
         transfers = new MapTransfers(options.IsStepped);
-        files = new MapCheckpointFiles(directory, Folder, transfers, options.MapProbe);
-        device = new MapDevice(directory, $"{Folder}/{logName}", transfers);
+        files = new MapCheckpointFiles(directory, transfers, options.MapProbe);
+        device = new MapDevice(directory, $"{Folder}/{logName}", transfers, new ChunkSums());
         store = new FasterKV<MapKey, MapRecord>(new FasterKVSettings<MapKey, MapRecord>
         {
             IndexSize = sizes.IndexBytes,
@@ -110,21 +107,30 @@ internal sealed partial class BlockMap : IDisposable
     public void RetryFailedWrites() => transfers.RetryFailedWrites();
 
     /// <summary>
-    /// Lets the map go. A transfer that does not end keeps FASTER's memory where it is: nothing frees what somebody may still write to.
+    /// Lets the map go. A transfer that does not end keeps FASTER's memory where it is: nothing frees what somebody may still write to. True
+    /// where all have ended; otherwise a late one may still change the files.
     /// </summary>
-    public void Dispose()
+    public bool Close()
     {
         var isQuiet = transfers.Close(options.MapLimits.CloseMilliseconds);
-        if (isQuiet)
+        try
         {
-            foreach (var session in idle)
-                session?.Dispose();
-            store.Dispose();
+            if (isQuiet)
+            {
+                foreach (var session in idle)
+                    session?.Dispose();
+                store.Dispose();
+            }
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            options.Notice?.Invoke($"the index did not close in order: {failure.Message}; nothing is lost");
         }
 
         device.Dispose();
         files.Dispose();
         transfers.Dispose();
+        return isQuiet;
     }
 
     private MapSession NewSession()

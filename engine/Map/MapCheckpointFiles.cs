@@ -7,7 +7,7 @@ namespace CowScsi.Engine;
 /// under its checksum, and gives out one file per index image. FASTER calls it from whichever thread moves its state on, a guest's write
 /// included, so nothing is thrown from here: what goes wrong is kept as <see cref="Fault"/>, and the checkpoint then counts as failed.
 /// </summary>
-internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder, MapTransfers transfers, Action<string>? probe) : ICheckpointManager
+internal sealed class MapCheckpointFiles(StoreDirectory directory, MapTransfers transfers, Action<string>? probe) : ICheckpointManager
 {
     /// <summary>
     /// FASTER's metadata is text with decimals of random numbers; with line feeds up to a multiple of this, its length does not tell, and
@@ -23,11 +23,17 @@ internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder
 
     public Guid LogToken { get; set; }
 
+    /// <summary>Of the index image that is read in a recovery, or was written last.</summary>
+    public ChunkSums IndexSums { get; set; } = new();
+
+    /// <summary>True until the recovery has read its image: devices after that are for writing a new one.</summary>
+    public bool IsRecovering { get; set; }
+
     /// <summary>What went wrong in a call of FASTER's, or null.</summary>
     public string? Fault { get; private set; }
 
-    /// <summary>Of the checksummed index image that a recovery reads.</summary>
-    public string NameOf(Guid token) => $"{folder}/index-{token:n}.ht";
+    /// <summary>Of an index image, without the number of the file.</summary>
+    public static string NameOf(Guid token) => $"{BlockMap.Folder}/index-{token:n}.ht";
 
     public void InitializeIndexCheckpoint(Guid indexToken) => Probe(nameof(InitializeIndexCheckpoint));
 
@@ -60,7 +66,12 @@ internal sealed class MapCheckpointFiles(StoreDirectory directory, string folder
 
     public IEnumerable<Guid> GetLogCheckpointTokens() => [LogToken];
 
-    public IDevice GetIndexDevice(Guid indexToken) => new MapDevice(directory, NameOf(indexToken), transfers);
+    public IDevice GetIndexDevice(Guid indexToken)
+    {
+        if (!IsRecovering)
+            IndexSums = new ChunkSums();
+        return new MapDevice(directory, NameOf(indexToken), transfers, IndexSums);
+    }
 
     public IDevice GetSnapshotLogDevice(Guid token) => new NullDevice();
 

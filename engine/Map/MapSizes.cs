@@ -18,13 +18,19 @@ internal sealed record MapSizes(long IndexBytes, long IndexBytesMax, long LogMem
     /// <summary>The hash index a new map starts with: room for 460,000 pages (28 GiB of disk) before buckets overflow.</summary>
     private const long IndexBytesFirst = 4L << 20;
 
+    /// <summary>
+    /// Part of the format, whatever memory there is: FASTER lays records out so that none straddles a page, and a log that is opened with
+    /// another page size is read at the wrong places.
+    /// </summary>
+    private const long LogPageBytesFixed = 2L << 20;
+
     /// <summary>Half for records in memory; the hash index starts small and grows into a quarter.</summary>
     public static MapSizes From(long memoryBytes)
     {
         memoryBytes = Math.Max(memoryBytes, MemoryBytesMin);
         var log = PowerOfTwoAtMost(memoryBytes / 2);
         var indexMax = PowerOfTwoAtMost(memoryBytes / 4);
-        return new MapSizes(Math.Min(IndexBytesFirst, indexMax), indexMax, log, Math.Clamp(log / 64, 256 << 10, 4 << 20));
+        return new MapSizes(Math.Min(IndexBytesFirst, indexMax), indexMax, log, LogPageBytesFixed);
     }
 
     private static long PowerOfTwoAtMost(long value) => 1L << System.Numerics.BitOperations.Log2((ulong)value);

@@ -43,6 +43,9 @@ internal sealed unsafe class MapTransfers : IDisposable
     /// <summary>Reads that failed so far.</summary>
     public long FailedReads { get; private set; }
 
+    /// <summary>Called with the reason when a read has failed, once the map is in use.</summary>
+    public Action<string>? ReadFailed { get; set; }
+
     /// <summary>True while a write waits to be tried again.</summary>
     public bool IsRetrying
     {
@@ -144,6 +147,7 @@ internal sealed unsafe class MapTransfers : IDisposable
         }
         finally
         {
+            var wasWrite = transfer.IsWrite;
             var waiting = transfer.Clear();
             lock (gate)
             {
@@ -154,6 +158,8 @@ internal sealed unsafe class MapTransfers : IDisposable
                     Monitor.PulseAll(gate);
             }
 
+            if (outcome != FileOutcome.Success && !wasWrite && !closing)
+                ReadFailed?.Invoke(error!);
             waiting?.Wake();
         }
     }

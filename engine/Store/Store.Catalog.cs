@@ -62,7 +62,7 @@ public sealed partial class Store
     public ReadOnlyMemory<byte>? FindSetting(string key)
     {
         lock (catalogLock)
-            return catalog.Settings.TryGetValue(key, out var value) ? value : null;
+            return catalog.Settings.TryGetValue(key, out var value) ? value : default(ReadOnlyMemory<byte>?);
     }
 
     /// <summary>Stores a named value of whoever stands above; at most 32 KiB.</summary>

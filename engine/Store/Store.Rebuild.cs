@@ -23,7 +23,7 @@ public sealed partial class Store
 
         var from = FirstStart(all);
         var chain = reader.Follow(from, durable, skipMissing: true, rollBackFrom);
-        map?.Dispose();
+        map?.Close();
         map = NewMap();
         RebuildCatalog(reader, chain);
         RefuseLostSegments(chain);

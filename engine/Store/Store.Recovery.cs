@@ -26,6 +26,7 @@ public sealed partial class Store
         foreach (var layer in Layers.All)
             pages += layer.Pages.Count();
         map!.GrowFor(pages);
+        map.Serve();
         log = new SegmentLog(segments, Id, StoreTag, options, start, Reserve);
         QueueLeftovers();
         RemoveOldCheckpoints();
@@ -84,9 +85,11 @@ public sealed partial class Store
         {
             Checkpoint(close: false);
         }
-        catch (StoreException failure) when (failure.Error == StoreError.OutOfSpace)
+        catch (StoreException failure) when (log!.Failure is null)
         {
-            options.Notice?.Invoke($"no checkpoint after recovery: {failure.Message}");
+            // The log has everything; the next opening follows it from where this one did.
+            if (map!.CheckpointsGivenUp is null)
+                options.Notice?.Invoke($"no checkpoint after recovery: {failure.Message}");
         }
     }
 

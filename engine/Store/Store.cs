@@ -213,7 +213,9 @@ public sealed partial class Store : IDisposable
         }
         finally
         {
-            Abandon();
+            // A transfer of the map's that comes late may still write to its files.
+            if (!Abandon())
+                map!.RebuildNextTime("the index did not answer when the store was closed");
             superblockFile.Dispose();
             lockFile.Dispose();
         }
@@ -230,14 +232,17 @@ public sealed partial class Store : IDisposable
             volumes.Remove(volume);
     }
 
-    /// <summary>Lets files and threads go without writing anything: what a crash would leave.</summary>
-    internal void Abandon()
+    /// <summary>
+    /// Lets files and threads go without writing anything: what a crash would leave. False where something of the map's is still under way.
+    /// </summary>
+    internal bool Abandon()
     {
         scrubber?.Dispose();
         StopKeeper();
         log?.Dispose();
-        map?.Dispose();
+        var isQuiet = map?.Close() ?? true;
         segments.Dispose();
+        return isQuiet;
     }
 
     /// <summary>Test hook: drops everything in memory as a crash of the process does, and frees the lock.</summary>
@@ -304,6 +309,7 @@ public sealed partial class Store : IDisposable
     private void StartEmpty()
     {
         map = NewMap();
+        map.Serve();
         log = new SegmentLog(segments, Id, StoreTag, options, new LogStart(1, default, 1, ContinueInSegment: false, 1), Reserve);
         imageSegment = 1;
         StartKeeper(); // Until the first checkpoint the log alone is the store; it is rebuilt from nothing in no time.
@@ -314,6 +320,8 @@ public sealed partial class Store : IDisposable
 
     private BlockMap NewMap()
     {
+        // All that is derived may be deleted, the folder with it. Its name need not be durable: without it the map is made anew again.
+        directory.CreateFolder(BlockMap.Folder);
         var tag = BitConverter.ToUInt32(RandomNumberGenerator.GetBytes(4));
         return new BlockMap(directory, options, tag, $"pages-{tag:x8}.log");
     }

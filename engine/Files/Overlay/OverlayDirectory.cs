@@ -90,8 +90,8 @@ internal sealed class OverlayDirectory : StoreDirectory, IDisposable
         {
             if (shown is not null)
                 AddOf(prefix, shown.Keys, names);
-            else if (!madeFolders.Contains(folder))
-                names.UnionWith(below.List(folder));
+            else
+                names.UnionWith(ListBelow(folder));
             foreach (var (name, content) in contents)
             {
                 if (!TryCut(prefix, name, out var rest))
@@ -109,10 +109,7 @@ internal sealed class OverlayDirectory : StoreDirectory, IDisposable
     public override void CreateFolder(string folder)
     {
         lock (gate)
-        {
-            if (shown is not null || !Directory.Exists(Full(folder)))
-                madeFolders.Add(folder);
-        }
+            madeFolders.Add(folder);
     }
 
     public override void Sync(string folder)
@@ -130,6 +127,19 @@ internal sealed class OverlayDirectory : StoreDirectory, IDisposable
     {
         foreach (var content in all)
             content.Dispose();
+    }
+
+    /// <summary>A folder that was made here need not be there beneath.</summary>
+    private IReadOnlyList<string> ListBelow(string folder)
+    {
+        try
+        {
+            return below.List(folder);
+        }
+        catch (StoreException) when (madeFolders.Contains(folder))
+        {
+            return [];
+        }
     }
 
     private static void AddOf(string prefix, IEnumerable<string> from, SortedSet<string> to)

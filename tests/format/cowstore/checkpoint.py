@@ -17,6 +17,10 @@ class Checkpoint:
     index_name: str
     index_bytes: int
     index_crc: int
+    log_name: str
+    log_tail: int
+    sums_crc: int
+    last_chunk: bytes
     catalog_parts: list
     segments: dict  # number to (segment_bytes, end, entries)
     layers: dict    # id to (stored_bytes, written_blocks, set of pages)
@@ -24,7 +28,7 @@ class Checkpoint:
 
 class _Lists:
     def __init__(self, data, where):
-        self.data, self.at, self.where = data, 136, where
+        self.data, self.at, self.where = data, 140, where
 
     def take(self, size):
         demand(0 <= size <= len(self.data) - self.at, self.where, "P3", f"{size} bytes at {self.at} of {len(self.data)}")
@@ -51,16 +55,18 @@ def read_checkpoint(directory, superblock):
         data = file.read()
     demand(len(data) == superblock.checkpoint_bytes and crc(data) == superblock.checkpoint_crc, path, "P1",
            f"{len(data)} bytes; length or checksum is not the superblock's")
-    demand(len(data) >= 136, path, "P3", f"{len(data)} bytes")
+    demand(len(data) >= 140, path, "P3", f"{len(data)} bytes")
     magic, version, zero, store_id, number, next_sequence, end_segment, end_offset, next_extent, _, image_segment, index_token, _, \
-        index_bytes, index_crc, _, _, _ = struct.unpack_from("<8sII16sQQIIQII16s16sQIIqq", data)
+        index_bytes, index_crc, _, _, log_tail, sums_crc = struct.unpack_from("<8sII16sQQIIQII16s16sQIIqqI", data)
     demand(magic == b"CowCkpnt" and version == 1 and zero == 0 and store_id == superblock.store_id, path, "P2",
            "magic, version or store_id")
     demand(number == superblock.checkpoint_number, path, "number", f"it says it is checkpoint {number}")
 
     lists = _Lists(data, path)
-    for _ in range(3):
+    for _ in range(2):
         lists.take(lists.count())
+    log_name = lists.take(lists.count()).decode()
+    last_chunk = lists.take(lists.count())
     parts = [lists.take(lists.count()) for _ in range(lists.count())]
     segments = {}
     for _ in range(lists.count()):
@@ -77,4 +83,4 @@ def read_checkpoint(directory, superblock):
         layers[layer] = (stored_bytes, written_blocks, pages)
     demand(lists.at == len(data), path, "P3", f"{len(data) - lists.at} bytes behind the lists")
     return Checkpoint(next_sequence, (end_segment, end_offset), next_extent, image_segment, f"index-{index_token.hex()}.ht.0",
-                      index_bytes, index_crc, parts, segments, layers)
+                      index_bytes, index_crc, log_name, log_tail, sums_crc, last_chunk, parts, segments, layers)

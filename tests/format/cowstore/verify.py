@@ -66,6 +66,7 @@ def _checkpoint(store):
            f"it is {checkpoint.image_segment}, the newest image begins in {store.catalog.image_segment}")
     _map_figures(store, checkpoint, name)
     _index(store, checkpoint)
+    _record_log(store, checkpoint)
     return f"{name} agrees with the log"
 
 
@@ -97,10 +98,29 @@ def _map_figures(store, checkpoint, name):
 
 
 def _index(store, checkpoint):
-    path = os.path.join(store.directory, "map", checkpoint.index_name)
+    name = os.path.join(store.directory, "map", checkpoint.index_name)
+    data = _read(name)
+    demand(len(data) == checkpoint.index_bytes and crc(data) == checkpoint.index_crc, name, "index", "length or checksum")
+
+
+def _record_log(store, checkpoint):
+    """The sums of the record log's full chunks, and what the checkpoint keeps of the last one."""
+    full = checkpoint.log_tail // 4096
+    stem = os.path.join(store.directory, "map", checkpoint.log_name)
+    name = os.path.splitext(stem)[0] + ".crc"
+    sums = _read(name)[:4 * full]
+    demand(len(sums) == 4 * full and crc(sums) == checkpoint.sums_crc, name, "sums_crc", "length or checksum")
+    for chunk in range(full):
+        number, offset = divmod(chunk * 4096, 1 << 30)
+        data = _read(f"{stem}.{number}", offset, 4096)
+        demand(crc(data) == int.from_bytes(sums[4 * chunk:4 * chunk + 4], "little"), f"{stem}.{number}", "chunk", f"offset {offset}: checksum")
+    demand(len(checkpoint.last_chunk) == checkpoint.log_tail % 4096, stem, "last chunk", f"{len(checkpoint.last_chunk)} bytes")
+
+
+def _read(path, offset=0, size=-1):
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            file.seek(offset)
+            return file.read(size)
     except OSError as error:
         raise CannotRun(f"{path}: {error.strerror}") from None
-    demand(len(data) == checkpoint.index_bytes and crc(data) == checkpoint.index_crc, path, "index", "length or checksum")

@@ -204,6 +204,9 @@ internal sealed class IscsiTextTarget : FuzzTarget
 
         if (!taken)
             return "refused";
+        // Bytes that are no UTF-8 are read as replacement characters, which take more room.
+        if (!System.Text.Unicode.Utf8.IsValid(input))
+            return "accepted, no UTF-8";
         // Written again, it is read to the same pairs.
         var text = new StringBuilder();
         foreach (var (key, value) in pairs)

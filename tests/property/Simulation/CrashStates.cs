@@ -55,6 +55,9 @@ internal sealed class CrashStates
     /// <summary>Effects that must be there.</summary>
     public int Durable { get; private set; }
 
+    /// <summary>Extent ids below this were given out.</summary>
+    public ulong NextExtentId { get; private set; }
+
     public void AdvanceTo(int position)
     {
         for (; Position < position; Position++)
@@ -236,6 +239,7 @@ internal sealed class CrashStates
             case DiskEventKind.Mark:
                 Issued = what.Issued;
                 Durable = what.Durable;
+                NextExtentId = what.NextExtentId;
                 break;
             case DiskEventKind.Flush:
                 Settle(unit => !IsName(unit) && unit.Content == what.Content, static _ => true);

@@ -44,6 +44,9 @@ internal sealed record DiskEvent
     /// <summary>Of a mark: effects that were promised to be durable.</summary>
     public int Durable { get; init; }
 
+    /// <summary>Of a mark: the first extent id that was not given out. Those below may have met a cipher, and are never used again.</summary>
+    public ulong NextExtentId { get; init; }
+
     public string Folder => System.IO.Path.GetDirectoryName(Name) ?? "";
 
     public override string ToString() => Kind switch

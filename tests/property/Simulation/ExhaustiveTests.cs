@@ -11,7 +11,7 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     private const int ThreesOneIn = 10000;
 
     /// <summary>Of the states one in so many has the power fail again in the middle of its recovery.</summary>
-    private const int RecoveryCrashesOneIn = 16;
+    private const int RecoveryCrashesOneIn = 32;
 
     [Fact]
     public void FromAFreshStore_EachLossOfPowerLeavesALegalState() => Explore(new FreshStart());

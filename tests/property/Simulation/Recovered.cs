@@ -22,6 +22,9 @@ internal sealed class Recovered
     /// <summary>The refusal, or what the checker found; "" where all is well.</summary>
     public string Text { get; }
 
+    /// <summary>The first extent id that the store has not given out.</summary>
+    public ulong NextExtentId { get; private init; }
+
     public bool IsClean => Reading is not null && Text.Length == 0;
 
     /// <summary>Opens, reads everything, has it checked, and lets go as a crash does.</summary>
@@ -39,11 +42,12 @@ internal sealed class Recovered
         }
 
         var opening = directory.Journal.Count;
+        var next = opened.Log.NextExtentId;
         var store = new DiskStore(opened);
         try
         {
             var reading = StoreReading.Of(store, memory, SimulatedStore.Passphrase);
-            return new Recovered(directory, reading, isChecked ? Check(opened) : "") { OpeningEvents = opening };
+            return new Recovered(directory, reading, isChecked ? Check(opened) : "") { OpeningEvents = opening, NextExtentId = next };
         }
         finally
         {

@@ -47,11 +47,11 @@ internal sealed class SimulatedDirectory : StoreDirectory
 
     /// <summary>Notes how far the history is; see <see cref="DiskEvent"/>.</summary>
     /// <returns>Where the journal stands now.</returns>
-    public int Mark(int issued, int durable)
+    public int Mark(int issued, int durable, ulong nextExtentId)
     {
         lock (gate)
         {
-            Journal.Add(new DiskEvent { Kind = DiskEventKind.Mark, Issued = issued, Durable = durable });
+            Journal.Add(new DiskEvent { Kind = DiskEventKind.Mark, Issued = issued, Durable = durable, NextExtentId = nextExtentId });
             return Journal.Count;
         }
     }

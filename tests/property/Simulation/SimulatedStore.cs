@@ -22,7 +22,7 @@ internal sealed class SimulatedStore : IDisposable
         this.memory = memory;
         Durable = oracle.Issued;
         Proven = oracle.Issued;
-        OpenedAt = directory.Mark(Durable, Durable);
+        OpenedAt = Mark();
     }
 
     public static ReadOnlySpan<byte> Passphrase => "correct horse"u8;
@@ -108,7 +108,7 @@ internal sealed class SimulatedStore : IDisposable
             if (task.Result.IsSuccess && issued > Durable)
             {
                 Durable = issued;
-                Directory.Mark(Oracle.Issued, Durable);
+                Mark();
             }
         }
     }
@@ -218,7 +218,7 @@ internal sealed class SimulatedStore : IDisposable
         var before = Oracle.Issued;
         foreach (var effect in effects)
             Oracle.Issue(effect);
-        Directory.Mark(Oracle.Issued, Durable);
+        Mark();
         return before;
     }
 
@@ -229,6 +229,8 @@ internal sealed class SimulatedStore : IDisposable
             BecomeDurable();
         else if (!result.IsSuccess)
             Failed(before);
+        else
+            Mark();
         return result.IsSuccess;
     }
 
@@ -270,6 +272,8 @@ internal sealed class SimulatedStore : IDisposable
     private void BecomeDurable()
     {
         Durable = Oracle.Issued;
-        Directory.Mark(Durable, Durable);
+        Mark();
     }
+
+    private int Mark() => Directory.Mark(Oracle.Issued, Durable, Store.Store.Log.NextExtentId);
 }

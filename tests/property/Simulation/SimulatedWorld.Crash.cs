@@ -55,6 +55,7 @@ internal sealed partial class SimulatedWorld
             return;
         }
 
+        var given = store.Store.Store.Log.NextExtentId;
         store.Store.Store.Crash();
         var before = store.Directory.Journal.Count;
         var (old, low, high) = (store.Oracle, store.Durable, store.Oracle.Issued);
@@ -62,7 +63,8 @@ internal sealed partial class SimulatedWorld
         // The power may also have failed while that recovery was under way.
         var states = new CrashStates(store.Directory.Image, store.Directory.Journal);
         states.AdvanceTo(random.Next(before, store.OpenedAt));
-        Probe(states.Any(random), old, low, found, random, depth: 0);
+        Probe(states.Any(random), old, low, found, given, random, depth: 0);
+        RefuseReuse(given, store.Store.Store.Log.NextExtentId);
     }
 
     private void CutPower(Random random)
@@ -80,17 +82,20 @@ internal sealed partial class SimulatedWorld
         states.AdvanceTo(place);
         var (low, high) = (states.Durable, Math.Min(states.Issued, store.Oracle.Issued));
         for (var i = 0; i < ProbesPerCut; i++)
-            Probe(states.Any(random), store.Oracle, low, high, random, depth: 0);
+            Probe(states.Any(random), store.Oracle, low, high, states.NextExtentId, random, depth: 0);
+        var given = states.NextExtentId;
         GoOn(new SimulatedDirectory(states.Any(random)), low, high);
+        RefuseReuse(given, store.Store.Store.Log.NextExtentId);
     }
 
     /// <summary>Opens a state, judges it and drops it; perhaps the power fails again in the middle.</summary>
-    private void Probe(DiskImage image, Oracle oracle, int low, int high, Random random, int depth)
+    private void Probe(DiskImage image, Oracle oracle, int low, int high, ulong given, Random random, int depth)
     {
         StatesOpened++;
         var recovered = Recovered.Open(image, options, memory, isChecked: random.Next(3) == 0);
         if (!recovered.IsClean)
             throw new XunitException($"after {depth + 1} losses of power: {recovered.Text}");
+        RefuseReuse(given, recovered.NextExtentId);
         if (oracle.Find(recovered.Reading!, low, high) is var found && found < 0)
             throw new XunitException($"after {depth + 1} losses of power: {oracle.Explain(recovered.Reading!, low, high)}");
         if (depth == RecoveryCutsMax || random.Next(2) == 0)
@@ -98,7 +103,14 @@ internal sealed partial class SimulatedWorld
         var states = new CrashStates(image, recovered.Directory!.Journal);
         var isThrough = random.Next(4) == 0;
         states.AdvanceTo(isThrough ? recovered.Directory!.Journal.Count : random.Next(recovered.OpeningEvents + 1));
-        Probe(states.Any(random), oracle, isThrough ? found : low, isThrough ? found : high, random, depth + 1);
+        Probe(states.Any(random), oracle, isThrough ? found : low, isThrough ? found : high, isThrough ? recovered.NextExtentId : given, random, depth + 1);
+    }
+
+    /// <summary>An extent id is a cipher's tweak: one that may have been used is never used again, whatever became of its extent.</summary>
+    private static void RefuseReuse(ulong given, ulong next)
+    {
+        if (next < given)
+            throw new XunitException($"extent id {next} is given out again: before the crash the next was {given}");
     }
 
     /// <summary>Opens what is there and goes on with it; an opening that a planned fault has refused is done again without.</summary>

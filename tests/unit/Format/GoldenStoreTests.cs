@@ -31,7 +31,7 @@ public sealed class GoldenStoreTests
     {
         using var files = new TemporaryDirectory();
         GoldenStores.Unpack(name, files.File("store"));
-        foreach (var path in Directory.EnumerateFiles(Path.Combine(files.File("store"), "map")))
+        foreach (var path in Directory.EnumerateFiles(Directory.CreateDirectory(Path.Combine(files.File("store"), "map")).FullName))
             File.WriteAllBytes(path, [.. "another layout"u8, .. new byte[100_000]]);
         Assert.Equal(Expected(name), await ContentsAsync(name, files.File("store")));
     }

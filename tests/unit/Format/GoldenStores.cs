@@ -76,8 +76,7 @@ internal static class GoldenStores
 
     public static void Unpack(string name, string directory)
     {
-        Directory.CreateDirectory(Path.Combine(directory, "map"));
-        Directory.CreateDirectory(Path.Combine(directory, "segments"));
+        Directory.CreateDirectory(directory);
         using var file = File.OpenRead(Path.Combine(Folder, name + ".tar.gz"));
         using var zip = new GZipStream(file, CompressionMode.Decompress);
         TarFile.ExtractToDirectory(zip, directory, overwriteFiles: false);

@@ -137,7 +137,7 @@ public sealed class FileFindingTests
     [Theory]
     [InlineData(0, "P2")]
     [InlineData(20, "P2")]
-    [InlineData(139, "P3")]
+    [InlineData(143, "P3")]
     public async Task WrongCheckpointField_IsFound(int offset, string predicate)
     {
         using var store = await CheckedStore.MakeAsync();
@@ -199,6 +199,32 @@ public sealed class FileFindingTests
         StoreFolder.Flip(store.Folder.Segment(2), 2000);
         store.Finds("segments/00000002.seg", "segment header", "G2");
         store.Finds("segments", "store", "");
+    }
+
+    [Fact]
+    public async Task MissingParts_AreFound()
+    {
+        using var store = await CheckedStore.MakeAsync();
+        Directory.Delete(store.Folder.At("map"), recursive: true);
+        store.Finds("map", "index", "P5");
+        Directory.Delete(store.Folder.At("segments"), recursive: true);
+        store.Finds("segments", "segment", "");
+        File.Delete(store.Folder.Superblock);
+        Assert.Throws<StoreException>(() => store.Check());
+        Directory.CreateDirectory(store.Folder.At("segments"));
+        store.Finds("superblock", "superblock slot", "S1");
+    }
+
+    [Fact]
+    public async Task LostMapFolder_IsMadeAnew()
+    {
+        using var store = await CheckedStore.MakeAsync();
+        Directory.Delete(store.Folder.At("map"), recursive: true);
+        var report = RepairTests.Repair(store);
+        Assert.True(report.After.IsClean, string.Join('\n', report.After.Findings));
+        Directory.Delete(store.Folder.At("map"), recursive: true);
+        await store.Folder.Open().DisposeAsync();
+        store.FindsNothing();
     }
 
     [Fact]

@@ -16,6 +16,7 @@ public sealed class ScrubTests
         using var store = await CheckedStore.MakeAsync();
         await using var open = store.Folder.Open();
         Assert.Null(open.GetScrub());
+        Assert.Empty(store.Folder.Notices);
         open.StartScrub(FullRate, anew: false);
         Assert.True(open.WaitForScrub(Patience, default));
         var scrub = open.GetScrub()!;
