@@ -238,7 +238,7 @@ public sealed class FullFileSystemTests(ITestOutputHelper output)
     {
         const int Leaks = 3;
         var check = await cli.RunAsync("check");
-        Assert.True(check.Code == 0 || (mayLeak && check.Code == Leaks), $"check ends with {check.Code}: {check.Error}{check.Out}");
+        Assert.True(check.Code == 0 || (mayLeak && check.Code == Leaks), $"check ends with {check.Code}: {string.Join('\n', (check.Error + check.Out).Split('\n').Take(6))}");
     }
 
     private static byte[] ReadDisk(ServerProcess server)
