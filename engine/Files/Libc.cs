@@ -37,6 +37,7 @@ internal static unsafe partial class Libc
 
     internal const int LOCK_EX = 2;
     internal const int LOCK_NB = 4;
+    internal const int LOCK_UN = 8;
 
     /// <summary>preadv2: do not wait for data that is not in the page cache (linux/fs.h).</summary>
     internal const int RWF_NOWAIT = 8;

@@ -15,6 +15,7 @@ public sealed unsafe class LinuxFile : StoreFile
 
     private readonly SafeFileHandle handle;
     private int lastErrno;
+    private bool isLocked;
 
     private LinuxFile(SafeFileHandle handle, string path)
     {
@@ -80,7 +81,11 @@ public sealed unsafe class LinuxFile : StoreFile
         while (true)
         {
             if (Libc.FLock(handle, Libc.LOCK_EX | Libc.LOCK_NB) == 0)
+            {
+                isLocked = true;
                 return true;
+            }
+
             var errno = Marshal.GetLastPInvokeError();
             if (errno == Libc.EAGAIN)
                 return false;
@@ -223,7 +228,13 @@ public sealed unsafe class LinuxFile : StoreFile
         return FileOutcome.Success;
     }
 
-    public override void Dispose() => handle.Dispose();
+    public override void Dispose()
+    {
+        // The lock belongs to the open file, of which a child of this process may have a copy until it executes its own program.
+        if (isLocked && !handle.IsClosed)
+            _ = Libc.FLock(handle, Libc.LOCK_UN);
+        handle.Dispose();
+    }
 
     private static LinuxFile Open(string path, int flags, string verb)
     {

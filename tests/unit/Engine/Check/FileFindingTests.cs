@@ -149,7 +149,7 @@ public sealed class FileFindingTests
     public async Task BadIndex_IsFound()
     {
         using var store = await CheckedStore.MakeAsync();
-        StoreFolder.Flip(Directory.GetFiles(store.Folder.At("map"), "index-*").Single(), 5000);
+        StoreFolder.Flip(Directory.GetFiles(store.Folder.At("map"), "index-*.ht.0").Single(), 5000);
         store.Finds("map", "index", "P5");
         Assert.Equal(0, store.Check().MoreFindings);
     }

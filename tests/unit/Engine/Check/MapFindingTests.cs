@@ -22,7 +22,7 @@ public sealed class MapFindingTests
     public async Task FlippedByteInTheIndex_IsM1()
     {
         using var store = await CheckedStore.MakeAsync();
-        var log = Directory.GetFiles(store.Folder.At("map"), "pages-*").Single();
+        var log = Directory.GetFiles(store.Folder.At("map"), "pages-*.log.0").Single();
         StoreFolder.Flip(log, FindPage(log, First, new PageNumber(7)) + 100);
         store.Finds("map/", "map page", "M1");
     }

@@ -239,13 +239,13 @@ public sealed class RepairTests
         switch (damage)
         {
             case "index":
-                StoreFolder.Flip(Directory.GetFiles(map, "index-*").Single(), 5000);
+                StoreFolder.Flip(Directory.GetFiles(map, "index-*.ht.0").Single(), 5000);
                 break;
             case "index missing":
-                File.Delete(Directory.GetFiles(map, "index-*").Single());
+                File.Delete(Directory.GetFiles(map, "index-*.ht.0").Single());
                 break;
             case "pages":
-                StoreFolder.Truncate(Directory.GetFiles(map, "pages-*").Single(), 4096);
+                StoreFolder.Truncate(Directory.GetFiles(map, "pages-*.log.0").Single(), 4096);
                 break;
             case "checkpoint":
                 StoreFolder.Flip(checkpoint, 300);
