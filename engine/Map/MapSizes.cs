@@ -4,10 +4,16 @@ namespace CowScsi.Engine;
 /// <param name="IndexBytes">Of the hash index that a new map starts with.</param>
 /// <param name="IndexBytesMax">Up to which it grows.</param>
 /// <param name="LogMemoryBytes">Of records in memory.</param>
-/// <param name="LogPageBytes">Of one page of records: what is evicted as a whole.</param>
+/// <param name="LogPageBytes">
+/// Of one page of records: what is evicted as a whole. A record does not cross a page's end, so all that is read with one size must have been
+/// written with it; it does not depend on the memory.
+/// </param>
 internal sealed record MapSizes(long IndexBytes, long IndexBytesMax, long LogMemoryBytes, long LogPageBytes)
 {
     public const long MemoryBytesMin = 16L << 20;
+
+    /// <summary>Small enough for 32 pages in the least memory, large enough for a write that a disk likes.</summary>
+    private const long PageBytes = 256 << 10;
 
     /// <summary>
     /// The smallest that work well: for simulated stores of a few hundred pages, which are made and thrown away by the thousand. Evicting
@@ -24,7 +30,7 @@ internal sealed record MapSizes(long IndexBytes, long IndexBytesMax, long LogMem
         memoryBytes = Math.Max(memoryBytes, MemoryBytesMin);
         var log = PowerOfTwoAtMost(memoryBytes / 2);
         var indexMax = PowerOfTwoAtMost(memoryBytes / 4);
-        return new MapSizes(Math.Min(IndexBytesFirst, indexMax), indexMax, log, Math.Clamp(log / 64, 256 << 10, 4 << 20));
+        return new MapSizes(Math.Min(IndexBytesFirst, indexMax), indexMax, log, PageBytes);
     }
 
     private static long PowerOfTwoAtMost(long value) => 1L << System.Numerics.BitOperations.Log2((ulong)value);

@@ -74,7 +74,7 @@ public sealed class PredicateTests
         ["L5"] = () => Slot(static bytes => bytes[12] = 65),
         ["P1"] = () => CheckpointFile.FindChecksumFault("checkpoint-1", Checkpoint(), new Superblock { CheckpointChecksum = Crc32C.Compute(Checkpoint()) ^ 1 }),
         ["P2"] = () => Checkpoint(static bytes => bytes[12] = 1),
-        ["P3"] = () => Checkpoint(static bytes => bytes[140] = 200),
+        ["P3"] = () => Checkpoint(static bytes => bytes[144] = 200),
     };
 
     public static TheoryData<string> Documented()
@@ -226,7 +226,7 @@ public sealed class PredicateTests
     private static byte[] Checkpoint() => new CheckpointFile
     {
         StoreId = StoreId, Number = 1, Start = new LogStart(1, new LogPosition(1, 4096), 1, ContinueInSegment: true, 2), ImageSegment = 1,
-        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0, 0, []), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
+        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0, 0, 0, []), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
     }.ToBytes();
 
     private static string? Checkpoint(Action<byte[]> change)
