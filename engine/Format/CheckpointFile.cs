@@ -19,7 +19,7 @@ namespace CowScsi.Engine;
 /// </summary>
 internal sealed class CheckpointFile
 {
-    public const int HeaderBytes = 140;
+    public const int HeaderBytes = 144;
 
     private const int MagicAt = 0;
     private const int VersionAt = 8;
@@ -40,6 +40,7 @@ internal sealed class CheckpointFile
     private const int LogBeginAt = 120;
     private const int LogTailAt = 128;
     private const int SumsCrcAt = 136;
+    private const int LogPageBytesAt = 140;
     private const int UuidBytes = 16;
 
     /// <summary>Far more than the writer's "pages-TTTTTTTT.log", far less than what a file's name may have.</summary>
@@ -71,6 +72,7 @@ internal sealed class CheckpointFile
         StoredField.Of("log_begin", FieldKind.Signed, LogBeginAt, 8),
         StoredField.Of("log_tail", FieldKind.Signed, LogTailAt, 8),
         StoredField.Of("sums_crc", FieldKind.Hex, SumsCrcAt, 4),
+        StoredField.Of("log_page_bytes", FieldKind.Number, LogPageBytesAt, 4),
         new StoredField("lists", FieldKind.Bytes, HeaderBytes, 0, Length: "-"));
 
     public required Guid StoreId { get; init; }
@@ -172,6 +174,7 @@ internal sealed class CheckpointFile
         BinaryPrimitives.WriteInt64LittleEndian(header[LogBeginAt..], Map.LogBegin);
         BinaryPrimitives.WriteInt64LittleEndian(header[LogTailAt..], Map.LogTail);
         BinaryPrimitives.WriteUInt32LittleEndian(header[SumsCrcAt..], Map.SumsChecksum);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[LogPageBytesAt..], Map.LogPageBytes);
     }
 
     private static bool TryReadLists(ReadOnlySpan<byte> bytes, Guid storeId, out CheckpointFile? checkpoint)
@@ -208,6 +211,7 @@ internal sealed class CheckpointFile
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[LogBeginAt..]),
                 BinaryPrimitives.ReadInt64LittleEndian(bytes[LogTailAt..]),
                 BinaryPrimitives.ReadUInt32LittleEndian(bytes[SumsCrcAt..]),
+                BinaryPrimitives.ReadUInt32LittleEndian(bytes[LogPageBytesAt..]),
                 lastChunk.ToArray()),
             Catalog = catalog,
             Segments = segments,

@@ -62,7 +62,7 @@ internal sealed partial class BlockMap
             directory.Sync(Folder);
             return new MapCheckpoint(
                 files.IndexToken, files.LogToken, files.IndexMetadata, files.LogMetadata, bytes, checksum, mapTag, LogName, store.Log.BeginAddress, cutTail,
-                savedSumsChecksum, lastChunk);
+                savedSumsChecksum, (uint)sizes.LogPageBytes, lastChunk);
         }
         catch (StoreException failure)
         {

@@ -19,7 +19,7 @@ internal sealed partial class BlockMap
             if (fault.Length > 0)
                 return null;
             map = new BlockMap(directory, options, checkpoint.MapTag, checkpoint.LogName);
-            fault = map.TakeIndexSums(checkpoint) ?? map.TakeLogSums(checkpoint) ?? "";
+            fault = map.FindOtherPages(checkpoint) ?? map.TakeIndexSums(checkpoint) ?? map.TakeLogSums(checkpoint) ?? "";
             if (fault.Length == 0)
             {
                 map.files.IndexToken = checkpoint.IndexToken;
@@ -45,6 +45,9 @@ internal sealed partial class BlockMap
         map?.Close();
         return null;
     }
+
+    private string? FindOtherPages(MapCheckpoint checkpoint) =>
+        checkpoint.LogPageBytes == sizes.LogPageBytes ? null : $"'{checkpoint.LogName}' has pages of {checkpoint.LogPageBytes} bytes instead of {sizes.LogPageBytes}";
 
     private static string? FindMissingIndex(StoreDirectory directory, MapCheckpoint checkpoint)
     {

@@ -12,6 +12,7 @@ namespace CowScsi.Engine;
 /// <param name="LogBegin">First address of the record log that counts.</param>
 /// <param name="LogTail">Address behind the last record.</param>
 /// <param name="SumsChecksum">CRC-32C of the sums of the record log's full chunks in front of <paramref name="LogTail"/>.</param>
+/// <param name="LogPageBytes">Size of the record log's pages; no record crosses the end of one.</param>
 /// <param name="LastChunk">What the chunk of <paramref name="LogTail"/> holds in front of it.</param>
 internal sealed record MapCheckpoint(
     Guid IndexToken,
@@ -25,6 +26,7 @@ internal sealed record MapCheckpoint(
     long LogBegin,
     long LogTail,
     uint SumsChecksum,
+    uint LogPageBytes,
     byte[] LastChunk)
 {
     /// <summary>Name in the store of the file with the chunks' sums.</summary>

@@ -22,6 +22,7 @@ internal sealed unsafe class MapTransfers : IDisposable
     private readonly bool isStepped;
     private readonly Timer? retry;
     private int underWay;
+    private int retrying;
     private volatile bool closing;
 
     public MapTransfers(bool isStepped)
@@ -46,13 +47,13 @@ internal sealed unsafe class MapTransfers : IDisposable
     /// <summary>Called with the reason when a read has failed, once the map is in use.</summary>
     public Action<string>? ReadFailed { get; set; }
 
-    /// <summary>True while a write waits to be tried again.</summary>
+    /// <summary>True while there is a write that failed and has not succeeded since.</summary>
     public bool IsRetrying
     {
         get
         {
             lock (gate)
-                return failedWrites.Count > 0;
+                return retrying > 0;
         }
     }
 
@@ -128,6 +129,8 @@ internal sealed unsafe class MapTransfers : IDisposable
                 if (transfer.IsWrite && !closing)
                 {
                     failedWrites.Add(transfer);
+                    retrying += transfer.HasFailed ? 0 : 1;
+                    transfer.HasFailed = true;
                     retry?.Change(RetryMilliseconds, Timeout.Infinite);
                     return;
                 }
@@ -147,11 +150,12 @@ internal sealed unsafe class MapTransfers : IDisposable
         }
         finally
         {
-            var wasWrite = transfer.IsWrite;
+            var (wasWrite, hadFailed) = (transfer.IsWrite, transfer.HasFailed);
             var waiting = transfer.Clear();
             lock (gate)
             {
                 Completed++;
+                retrying -= hadFailed ? 1 : 0;
                 underWay--;
                 free.Push(transfer);
                 if (closing)
@@ -178,9 +182,13 @@ internal sealed unsafe class MapTransfers : IDisposable
 
         public bool IsWrite { get; private set; }
 
+        /// <summary>A write that is being tried again.</summary>
+        public bool HasFailed { get; set; }
+
         public void Set(MapDevice of, bool isWrite, int number, long at, IntPtr bytes, uint count, DeviceIOCompletionCallback then, object state)
         {
             (device, IsWrite, file, offset) = (of, isWrite, number, at);
+            HasFailed = false;
             (memory, length, callback, context) = (bytes, count, then, state);
             session = MapSession.Issuing;
         }

@@ -28,7 +28,7 @@ class Checkpoint:
 
 class _Lists:
     def __init__(self, data, where):
-        self.data, self.at, self.where = data, 140, where
+        self.data, self.at, self.where = data, 144, where
 
     def take(self, size):
         demand(0 <= size <= len(self.data) - self.at, self.where, "P3", f"{size} bytes at {self.at} of {len(self.data)}")
@@ -55,9 +55,9 @@ def read_checkpoint(directory, superblock):
         data = file.read()
     demand(len(data) == superblock.checkpoint_bytes and crc(data) == superblock.checkpoint_crc, path, "P1",
            f"{len(data)} bytes; length or checksum is not the superblock's")
-    demand(len(data) >= 140, path, "P3", f"{len(data)} bytes")
+    demand(len(data) >= 144, path, "P3", f"{len(data)} bytes")
     magic, version, zero, store_id, number, next_sequence, end_segment, end_offset, next_extent, _, image_segment, index_token, _, \
-        index_bytes, index_crc, _, _, log_tail, sums_crc = struct.unpack_from("<8sII16sQQIIQII16s16sQIIqqI", data)
+        index_bytes, index_crc, _, _, log_tail, sums_crc, _ = struct.unpack_from("<8sII16sQQIIQII16s16sQIIqqII", data)
     demand(magic == b"CowCkpnt" and version == 1 and zero == 0 and store_id == superblock.store_id, path, "P2",
            "magic, version or store_id")
     demand(number == superblock.checkpoint_number, path, "number", f"it says it is checkpoint {number}")

@@ -125,7 +125,7 @@ internal sealed class CheckpointTarget : FuzzTarget
     private static CheckpointFile Make(List<byte[]> catalog, List<SegmentState> segments, List<LayerImage> layers) => new()
     {
         StoreId = TestStore.Id, Number = 3, Start = new LogStart(6, new LogPosition(TestStore.Segment, 8192), 9, ContinueInSegment: true, 8), ImageSegment = 1,
-        Map = new MapCheckpoint(TestStore.Id, TestStore.Id, [1, 2, 3], [4, 5], 4096, 77, 88, "pages-00000001.log", 64, 472, 99, [1, 2, 3, 4]), Catalog = catalog, Segments = segments, Layers = layers,
+        Map = new MapCheckpoint(TestStore.Id, TestStore.Id, [1, 2, 3], [4, 5], 4096, 77, 88, "pages-00000001.log", 64, 472, 99, 1 << 18, [1, 2, 3, 4]), Catalog = catalog, Segments = segments, Layers = layers,
     };
 }
 

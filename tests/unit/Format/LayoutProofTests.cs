@@ -300,7 +300,7 @@ public sealed class LayoutProofTests
     public void CheckpointFields()
     {
         var start = new LogStart(1, new LogPosition(1, 1), 1, ContinueInSegment: true, 1);
-        var map = new MapCheckpoint(IdA, IdA, [], [], 1, 1, 1, "", 1, 1, 1, []);
+        var map = new MapCheckpoint(IdA, IdA, [], [], 1, 1, 1, "", 1, 1, 1, 1, []);
         const ulong All = 0xFEFEFEFEFEFEFEFE;
         const long AllSigned = unchecked((long)All);
         var first = new CheckpointValues(IdA, 1, start, 1, map);
@@ -322,6 +322,7 @@ public sealed class LayoutProofTests
             .Field("log_begin", first with { Map = map with { LogBegin = AllSigned } })
             .Field("log_tail", first with { Map = map with { LogTail = AllSigned } })
             .Field("sums_crc", first with { Map = map with { SumsChecksum = 0xFEFEFEFE } })
+            .Field("log_page_bytes", first with { Map = map with { LogPageBytes = 0xFEFEFEFE } })
             .Done("lists");
 
         var state = new SegmentState(1, 1, 1, 1);

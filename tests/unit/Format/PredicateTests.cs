@@ -76,8 +76,8 @@ public sealed class PredicateTests
         ["L5"] = () => Slot(static bytes => bytes[12] = 65),
         ["P1"] = () => CheckpointFile.FindChecksumFault("checkpoint-1", Checkpoint(), new Superblock { CheckpointChecksum = Crc32C.Compute(Checkpoint()) ^ 1 }),
         ["P2"] = () => Checkpoint(static bytes => bytes[12] = 1),
-        ["P3"] = () => Checkpoint(static bytes => bytes[140] = 200),
-        ["P4"] = () => Checkpoint(static bytes => bytes[154] = (byte)'/'),
+        ["P3"] = () => Checkpoint(static bytes => bytes[144] = 200),
+        ["P4"] = () => Checkpoint(static bytes => bytes[158] = (byte)'/'),
         ["P5"] = static () => DerivedFaults.OfIndex("'map/pages-1.log.0' is missing"),
         ["S8"] = static () => DerivedFaults.OfSlots(new Superblock { Sequence = 5 }, new Superblock { Sequence = 3 }),
         ["E1"] = static () => ExtentFault(1),
@@ -256,7 +256,7 @@ public sealed class PredicateTests
     private static byte[] Checkpoint() => new CheckpointFile
     {
         StoreId = StoreId, Number = 1, Start = new LogStart(1, new LogPosition(1, 4096), 1, ContinueInSegment: true, 2), ImageSegment = 1,
-        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0, 0, []), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
+        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0, 0, 0, []), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
     }.ToBytes();
 
     private static string? Entry(Func<MapEntry, MapEntry> change)

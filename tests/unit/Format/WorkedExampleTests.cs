@@ -15,7 +15,7 @@ public sealed class WorkedExampleTests
     private const string SegmentFile = "segments/00000001.seg";
     private const string MapFile = "Map.";
     private const string CheckpointName = "checkpoint-1";
-    private const uint MapTag = 0x64ee76ea;
+    private const uint MapTag = 0x22cfdbf0;
 
     private static readonly List<DocumentDump> Dumps = FormatDocument.Example();
 
@@ -27,10 +27,10 @@ public sealed class WorkedExampleTests
     public void Superblock_SaysWhatTheExampleSays()
     {
         var read = Superblock();
-        Assert.Equal(new Guid("7f8ae65b-146b-48f1-a349-8f8c90eebcbe"), read.StoreId);
-        Assert.Equal((2UL, StoreState.Clean, 1UL, 1924UL, 0x044b3415U, 1U << 20), (read.Sequence, read.State, read.CheckpointNumber, read.CheckpointBytes, read.CheckpointChecksum, read.SegmentBytes));
-        Assert.Equal("008767e30e60b2c5", Convert.ToHexStringLower(BitConverter.GetBytes(read.TweakSalt)));
-        Assert.Equal(0x1dc30b70U, StoreTag);
+        Assert.Equal(new Guid("3ab07c66-b828-4ff2-bff6-fdca886f1fbe"), read.StoreId);
+        Assert.Equal((2UL, StoreState.Clean, 1UL, 1928UL, 0x785c3d27U, 1U << 20), (read.Sequence, read.State, read.CheckpointNumber, read.CheckpointBytes, read.CheckpointChecksum, read.SegmentBytes));
+        Assert.Equal("0015bb02cad25d23", Convert.ToHexStringLower(BitConverter.GetBytes(read.TweakSalt)));
+        Assert.Equal(0xd4e6af41U, StoreTag);
         Assert.Contains(FormatDocument.Lines, line => line.EndsWith($"= {StoreTag:x8}.", StringComparison.Ordinal));
     }
 
@@ -107,10 +107,10 @@ public sealed class WorkedExampleTests
         var fields = CheckpointFile.Layout.Show(bytes).ToDictionary(field => $"{field.Name}", field => field.Text, StringComparer.Ordinal);
         Assert.Equal(StoreId.ToString(), fields["store_id"]);
         Assert.Equal(
-            ("1", "4", "1", "32768", "2", "3", "1", "4198400", "0x2212d6a1", "0x64ee76ea", "64", "472"),
+            ("1", "4", "1", "32768", "2", "3", "1", "4198400", "0x2212d6a1", "0x22cfdbf0", "64", "472"),
             (fields["number"], fields["next_sequence"], fields["end_segment"], fields["end_offset"], fields["next_extent_id"], fields["next_segment"], fields["image_segment"],
                 fields["index_bytes"], fields["index_crc"], fields["map_tag"], fields["log_begin"], fields["log_tail"]));
-        Assert.Equal("d18aa9eb-eae4-4ab6-b5d1-28ef309a96be", fields["index_token"]);
+        Assert.Equal("d6b07c7e-d603-4b86-bf72-553edf6de2cd", fields["index_token"]);
         Assert.False(CheckpointFile.TryRead(bytes, StoreId, out _, out var fault));
         Assert.StartsWith("P3:", fault, StringComparison.Ordinal);
     }

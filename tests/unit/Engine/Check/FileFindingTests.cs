@@ -137,7 +137,7 @@ public sealed class FileFindingTests
     [Theory]
     [InlineData(0, "P2")]
     [InlineData(20, "P2")]
-    [InlineData(143, "P3")]
+    [InlineData(147, "P3")]
     public async Task WrongCheckpointField_IsFound(int offset, string predicate)
     {
         using var store = await CheckedStore.MakeAsync();

@@ -170,7 +170,7 @@ public sealed class LogFindingTests
         // The checkpoint's catalog: its first row is a layer, which now stands on one that does not exist.
         StoreEdit.Checkpoint(store.Folder, bytes =>
         {
-            var at = 140;
+            var at = 144;
             for (var i = 0; i < 4; i++)
                 at += 4 + BinaryPrimitives.ReadInt32LittleEndian(bytes[at..]);
             bytes[at + 8 + 24 + 8] = 0x55;
