@@ -90,6 +90,26 @@ public sealed partial class Store
             // The log has everything; the next opening follows it from where this one did.
             if (map!.CheckpointsGivenUp is null)
                 options.Notice?.Invoke($"no checkpoint after recovery: {failure.Message}");
+            KeepSkippedIds();
+        }
+    }
+
+    /// <summary>
+    /// Without a checkpoint a catalog record of no rows says which extent ids are skipped: after another crash, which may lose what is
+    /// written under the next ones, they would be given out again, and with them tweaks of the ciphers.
+    /// </summary>
+    private void KeepSkippedIds()
+    {
+        try
+        {
+            lock (catalogLock)
+                Commit(new CatalogChange());
+            FlushOrThrow();
+        }
+        catch (StoreException failure) when (failure.Error == StoreError.OutOfSpace)
+        {
+            // Not a record fits, so no data does either; the checkpoint that the keeper takes once there is space says it.
+            options.Notice?.Invoke($"extent ids are not kept: {failure.Message}");
         }
     }
 

@@ -115,6 +115,8 @@ internal sealed class ExhaustiveRun : IDisposable
     {
         if (recovered.Reading is null || !recovered.IsClean)
             throw new XunitException($"{Describe(states, store, sequence, writesEarly)}{more}: {recovered.Text}");
+        if (recovered.RebuiltBecause is { } reason)
+            throw new XunitException($"{Describe(states, store, sequence, writesEarly)}{more}: a loss of power cost the map: {reason}");
         if (recovered.NextExtentId < states.NextExtentId)
             throw new XunitException($"{Describe(states, store, sequence, writesEarly)}{more}: extent id {recovered.NextExtentId} is given out again");
         if (store.Oracle.Find(recovered.Reading, states.Durable, states.Issued) < 0)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -7,8 +8,13 @@ namespace CowScsi.Tests.Property;
 /// <summary>Every short sequence of operations, every place where the power may fail, every state that the disk may then be in.</summary>
 public sealed class ExhaustiveTests(ITestOutputHelper output)
 {
-    /// <summary>Of the sequences of three one in so many is run with the other tests; the soak runs all.</summary>
-    private const int ThreesOneIn = 10000;
+    private const int LengthMax = 3;
+
+    /// <summary>Of the sequences of three one in so many is run with the other tests; the soak takes them all.</summary>
+    private const int ThreesOneIn = 47;
+
+    /// <summary>Of the soak's seconds, the share of each start. All sequences of three from one start take about 350 s of two processors.</summary>
+    private const int SoakShares = 4;
 
     /// <summary>Of the states one in so many has the power fail again in the middle of its recovery.</summary>
     private const int RecoveryCrashesOneIn = 32;
@@ -25,13 +31,22 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
     private void Explore(ExhaustiveStart start)
     {
         var clock = Stopwatch.StartNew();
+        var processor = Process.GetCurrentProcess().TotalProcessorTime;
         var total = new ExhaustiveCounts();
+        var limit = TimeSpan.FromSeconds(SoakSeconds / SoakShares);
+        var left = 0;
         Parallel.ForEach(
             Chosen(),
             new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
             () => new ExhaustiveRun(RecoveryCrashesOneIn),
             (sequence, _, run) =>
             {
+                if (sequence.Length == LengthMax && SoakSeconds > 0 && clock.Elapsed > limit)
+                {
+                    Interlocked.Increment(ref left);
+                    return run;
+                }
+
                 run.Explore(start, sequence, writesEarly: false);
                 run.Explore(start, sequence, writesEarly: true);
                 return run;
@@ -42,18 +57,27 @@ public sealed class ExhaustiveTests(ITestOutputHelper output)
                     total.Add(run.Counts);
                 run.Dispose();
             });
-        output.WriteLine($"{start.Name}: {total}, {clock.Elapsed.TotalSeconds:F0} s");
+        processor = Process.GetCurrentProcess().TotalProcessorTime - processor;
+        output.WriteLine($"{start.Name}: {total}; {clock.Elapsed.TotalSeconds:F0} s, {processor.TotalSeconds:F0} s of processors{(left > 0 ? $"; no time for {left} sequences" : "")}");
     }
 
+    private static double SoakSeconds => double.Parse(Environment.GetEnvironmentVariable("COWSCSI_SOAK_SECONDS") ?? "0", CultureInfo.InvariantCulture);
+
+    /// <summary>Shorter ones first; those of three in an order in which any beginning has some of every kind.</summary>
     private static IEnumerable<SimulatedVerb[]> Chosen()
     {
-        var isSoak = Environment.GetEnvironmentVariable("COWSCSI_SOAK_SECONDS") is { Length: > 0 };
-        var number = 0;
-        foreach (var sequence in Sequences(lengthMax: 3))
+        var threes = new List<SimulatedVerb[]>();
+        foreach (var sequence in Sequences(LengthMax))
         {
-            if (isSoak || sequence.Length < 3 || number++ % ThreesOneIn == 0)
+            if (sequence.Length < LengthMax)
                 yield return sequence;
+            else
+                threes.Add(sequence);
         }
+
+        var count = SoakSeconds > 0 ? threes.Count : threes.Count / ThreesOneIn;
+        for (var i = 0; i < count; i++)
+            yield return threes[i * ThreesOneIn % threes.Count];
     }
 
     private static IEnumerable<SimulatedVerb[]> Sequences(int lengthMax)

@@ -25,6 +25,9 @@ internal sealed class Recovered
     /// <summary>The first extent id that the store has not given out.</summary>
     public ulong NextExtentId { get; private init; }
 
+    /// <summary>Why the map was rebuilt although there was a checkpoint, or null.</summary>
+    public string? RebuiltBecause { get; private init; }
+
     public bool IsClean => Reading is not null && Text.Length == 0;
 
     /// <summary>Opens, reads everything, has it checked, and lets go as a crash does.</summary>
@@ -47,7 +50,7 @@ internal sealed class Recovered
         try
         {
             var reading = StoreReading.Of(store, memory, SimulatedStore.Passphrase);
-            return new Recovered(directory, reading, isChecked ? Check(opened) : "") { OpeningEvents = opening, NextExtentId = next };
+            return new Recovered(directory, reading, isChecked ? Check(opened) : "") { OpeningEvents = opening, NextExtentId = next, RebuiltBecause = opened.RebuiltBecause };
         }
         finally
         {

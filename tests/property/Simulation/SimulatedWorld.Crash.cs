@@ -95,6 +95,8 @@ internal sealed partial class SimulatedWorld
         var recovered = Recovered.Open(image, options, memory, isChecked: random.Next(3) == 0);
         if (!recovered.IsClean)
             throw new XunitException($"after {depth + 1} losses of power: {recovered.Text}");
+        if (recovered.RebuiltBecause is { } reason && store.Directory.Faults.Injected == 0)
+            throw new XunitException($"after {depth + 1} losses of power, and without any fault, the map is lost: {reason}");
         RefuseReuse(given, recovered.NextExtentId);
         if (oracle.Find(recovered.Reading!, low, high) is var found && found < 0)
             throw new XunitException($"after {depth + 1} losses of power: {oracle.Explain(recovered.Reading!, low, high)}");
