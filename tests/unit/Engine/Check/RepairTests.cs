@@ -245,7 +245,7 @@ public sealed class RepairTests
                 File.Delete(Directory.GetFiles(map, "index-*").Single());
                 break;
             case "pages":
-                StoreFolder.Truncate(Directory.GetFiles(map, "pages-*").Single(), 4096);
+                StoreFolder.Truncate(Directory.GetFiles(map, "pages-*.log.0").Single(), 4096);
                 break;
             case "checkpoint":
                 StoreFolder.Flip(checkpoint, 300);
