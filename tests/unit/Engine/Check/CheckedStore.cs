@@ -83,8 +83,13 @@ internal sealed class CheckedStore : IDisposable
         foreach (var path in Directory.EnumerateFileSystemEntries(directory, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
         {
             hash.AppendData(Encoding.UTF8.GetBytes($"{path} {File.GetLastWriteTimeUtc(path).Ticks}\n"));
-            if (File.Exists(path) && !path.EndsWith(".sock", StringComparison.Ordinal))
-                hash.AppendData(File.ReadAllBytes(path));
+            if (!File.Exists(path) || path.EndsWith(".sock", StringComparison.Ordinal))
+                continue;
+            // Shared with all: a child that another test forks keeps a copy of the store's lock until it executes its program.
+            using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            var bytes = new byte[file.Length];
+            file.ReadExactly(bytes);
+            hash.AppendData(bytes);
         }
 
         return Convert.ToHexString(hash.GetHashAndReset());

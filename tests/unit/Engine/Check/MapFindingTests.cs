@@ -19,12 +19,12 @@ public sealed class MapFindingTests
     }
 
     [Fact]
-    public async Task FlippedByteInTheIndex_IsM1()
+    public async Task FlippedByteInTheIndexesRecords_IsP5()
     {
         using var store = await CheckedStore.MakeAsync();
         var log = Directory.GetFiles(store.Folder.At("map"), "pages-*.log.0").Single();
         StoreFolder.Flip(log, FindPage(log, First, new PageNumber(7)) + 100);
-        store.Finds("map/", "map page", "M1");
+        store.Finds("map", "index", "P5");
     }
 
     [Fact]
