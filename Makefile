@@ -15,7 +15,7 @@ build: ## Build the tool; it stands at bin/vdisk afterwards
 	@scripts/setup build
 	@scripts/build
 
-test: ## Run the unit, property and conformance tests; results go to TestResults/
+test: ## Run the unit, property, guest and conformance tests; results go to TestResults/
 	@scripts/test
 
 demo: ## Import, snapshot, clone, serve, kill and verify a real file system, in under three minutes
@@ -33,8 +33,8 @@ conformance: ## Run libiscsi's iscsi-test-cu against the tool, one test at a tim
 	@scripts/build
 	@tests/conformance/run
 
-soak: ## Run the property, the fuzz and the kill -9 tests for longer: make soak SECONDS=3600
-	@scripts/setup build
+soak: ## Run the property, fuzz, kill and power-cut tests for longer: make soak SECONDS=3600
+	@scripts/setup test
 	@scripts/test --soak $(SECONDS)
 
 clean: ## Remove everything that was built or measured
