@@ -9,6 +9,9 @@ public sealed partial class Store
     /// </summary>
     private const ulong ExtentIdsSkippedAfterCrash = 1UL << 24;
 
+    /// <summary>Set where the checkpoint after a recovery could not be taken. Under <see cref="catalogLock"/>.</summary>
+    private bool extentIdsToKeep;
+
     private void Recover()
     {
         Begin(RecoverState(useMap: true, out var clean), clean);
@@ -90,26 +93,35 @@ public sealed partial class Store
             // The log has everything; the next opening follows it from where this one did.
             if (map!.CheckpointsGivenUp is null)
                 options.Notice?.Invoke($"no checkpoint after recovery: {failure.Message}");
-            KeepSkippedIds();
+            extentIdsToKeep = true;
+            _ = KeepExtentIds(); // Where it fails, the first write tries again.
         }
     }
 
     /// <summary>
-    /// Without a checkpoint a catalog record of no rows says which extent ids are skipped: after another crash, which may lose what is
-    /// written under the next ones, they would be given out again, and with them tweaks of the ciphers.
+    /// True while nothing durable says which extent ids were skipped: after another crash, which may lose what is written under the next
+    /// ones, they would be given out again, and with them tweaks of the ciphers. So no data is taken before.
     /// </summary>
-    private void KeepSkippedIds()
+    internal bool MustKeepExtentIds => Volatile.Read(ref extentIdsToKeep);
+
+    /// <summary>Where no checkpoint says it, a catalog record without rows does. May wait.</summary>
+    internal FileOutcome KeepExtentIds()
     {
-        try
+        lock (catalogLock)
         {
-            lock (catalogLock)
+            if (!extentIdsToKeep)
+                return FileOutcome.Success;
+            try
+            {
                 Commit(new CatalogChange());
-            FlushOrThrow();
-        }
-        catch (StoreException failure) when (failure.Error == StoreError.OutOfSpace)
-        {
-            // Not a record fits, so no data does either; the checkpoint that the keeper takes once there is space says it.
-            options.Notice?.Invoke($"extent ids are not kept: {failure.Message}");
+                FlushOrThrow();
+                Volatile.Write(ref extentIdsToKeep, false);
+                return FileOutcome.Success;
+            }
+            catch (StoreException failure)
+            {
+                return failure.Error == StoreError.OutOfSpace ? FileOutcome.OutOfSpace : FileOutcome.Failed;
+            }
         }
     }
 

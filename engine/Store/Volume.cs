@@ -241,6 +241,12 @@ public sealed class Volume : IDisposable
             return true;
         }
 
+        if (store.MustKeepExtentIds && (mayWait ? store.KeepExtentIds() : FileOutcome.WouldWait) is var kept and not FileOutcome.Success)
+        {
+            refused = Refused(kept);
+            return true;
+        }
+
         var room = store.Log.WaitForRoom(mayWait);
         if (room == FileOutcome.Success)
             return false;

@@ -21,7 +21,13 @@ internal static class PropertyRun
     /// <summary>Shares the soak time among this many properties, which run one after another in their classes.</summary>
     private const int SoakShares = 24;
 
-    public static void Check<T>(string name, Arbitrary<T> inputs, Action<T> law, int cases, ITestOutputHelper output)
+    /// <param name="name">Names the property in messages and in seeds.txt; its seeds follow from it.</param>
+    /// <param name="inputs">Of one case.</param>
+    /// <param name="law">Throws where it does not hold.</param>
+    /// <param name="cases">Beside the committed ones.</param>
+    /// <param name="output">Takes a line at the end.</param>
+    /// <param name="soakShares">Of the soak's seconds this property takes one in so many.</param>
+    public static void Check<T>(string name, Arbitrary<T> inputs, Action<T> law, int cases, ITestOutputHelper output, int soakShares = SoakShares)
     {
         if (Environment.GetEnvironmentVariable(SeedVariable) is { Length: > 0 } chosen)
         {
@@ -41,7 +47,7 @@ internal static class PropertyRun
         var first = SeedOf(name);
         for (var i = 0; i < cases; i++, run++)
             CheckOne(name, inputs, law, first + (ulong)i);
-        var soak = TimeSpan.FromSeconds(double.Parse(Environment.GetEnvironmentVariable(SoakVariable) ?? "0", CultureInfo.InvariantCulture) / SoakShares);
+        var soak = TimeSpan.FromSeconds(double.Parse(Environment.GetEnvironmentVariable(SoakVariable) ?? "0", CultureInfo.InvariantCulture) / soakShares);
         for (var seed = (ulong)Stopwatch.GetTimestamp(); clock.Elapsed < soak; seed++, run++)
             CheckOne(name, inputs, law, seed);
         output.WriteLine($"{name}: {run} cases from seed {first} in {clock.Elapsed.TotalSeconds:F1} s");
