@@ -50,8 +50,9 @@ internal readonly record struct DiskAddress(string Disk, string? Snapshot)
     }
 
     /// <summary>Text from outside without characters that could steer a terminal or break a line.</summary>
-    public static string Printable(string text) =>
-        string.Create(text.Length, text, static (target, source) =>
+    /// <remarks>Null is shown as JSON's null: a document of a request may hold it where a text belongs.</remarks>
+    public static string Printable(string? text) =>
+        string.Create((text ?? "null").Length, text ?? "null", static (target, source) =>
         {
             for (var i = 0; i < target.Length; i++)
                 target[i] = char.IsControl(source[i]) ? '?' : source[i];
