@@ -56,6 +56,7 @@ internal sealed class CrashWorld : IDisposable
     private StoreOptions Options => new()
     {
         MapMemoryBytes = 16 << 20,
+        MapLimits = new MapLimits(5_000, StallMilliseconds: 200, 25_000, CloseMilliseconds: 200), // Once the power is off, waiting is for nothing.
         SegmentBytes = 1 << 20,
         Notice = notice =>
         {
