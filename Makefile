@@ -1,6 +1,6 @@
 # What can be done here; each target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo bench conformance soak clean
+.PHONY: help setup build test demo bench conformance soak mutate clean
 
 SECONDS ?= 600
 
@@ -36,6 +36,10 @@ conformance: ## Run libiscsi's iscsi-test-cu against the tool, one test at a tim
 soak: ## Run the property, fuzz, kill and power-cut tests for longer: make soak SECONDS=3600
 	@scripts/setup test
 	@scripts/test --soak $(SECONDS)
+
+mutate: ## Break ten load-bearing lines one by one, and see that a test notices
+	@scripts/setup build
+	@tests/mutations/run
 
 clean: ## Remove everything that was built or measured
 	rm -rf bin TestResults demo.out
