@@ -59,26 +59,6 @@ public sealed partial class Store
             return catalog.ClonesOf(snapshot);
     }
 
-    public ReadOnlyMemory<byte>? FindSetting(string key)
-    {
-        lock (catalogLock)
-            return catalog.Settings.TryGetValue(key, out var value) ? value : default(ReadOnlyMemory<byte>?);
-    }
-
-    /// <summary>Stores a named value of whoever stands above; at most 32 KiB.</summary>
-    public void PutSetting(string key, ReadOnlySpan<byte> value)
-    {
-        if (key.Length is 0 or > NameLengthMax)
-            throw new StoreException(StoreError.Invalid, $"a setting's key has 1 to {NameLengthMax} characters");
-        if (value.Length > CatalogChange.AttributesBytesMax)
-            throw new StoreException(StoreError.Invalid, $"setting '{key}' has {value.Length} bytes, more than {CatalogChange.AttributesBytesMax}");
-        var change = new CatalogChange();
-        change.PutSetting(key, value);
-        lock (catalogLock)
-            Commit(change);
-        FlushOrThrow();
-    }
-
     public DiskRow CreateDisk(string name, long sizeBytes, int logicalBlockBytes, ReadOnlyMemory<byte> attributes)
     {
         CheckName(name, "disk");
