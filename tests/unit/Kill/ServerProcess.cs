@@ -27,6 +27,9 @@ internal sealed class ServerProcess : IDisposable
         }
     }
 
+    /// <summary>Where each disk is reached, once the server <see cref="IsReadyAsync"/>.</summary>
+    public IReadOnlyDictionary<string, (IPEndPoint Portal, string Target, byte Lun)> Addresses => disks;
+
     public static ServerProcess Start(string store, params string[] options)
     {
         var server = new ServerProcess(Launch(["serve", "--store", store, "--portal", "127.0.0.1:0", .. options]));
