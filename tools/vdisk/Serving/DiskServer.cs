@@ -176,7 +176,7 @@ internal sealed class DiskServer : IServedDisks, IAsyncDisposable
         if (lun >= ScsiLun.Count)
             throw new StoreException(StoreError.Invalid, $"a target has at most {ScsiLun.Count} logical units; '{info.Name}' would be one more");
         var device = store.OpenDisk(info.Name, passphrase is null ? default : passphrase.Bytes);
-        var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(info.Id, info.Name), new LogicalUnitOptions());
+        var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(info.Id, info.Name), new LogicalUnitOptions { Memory = new DiskMemory(store, info.Id) });
         if (!Target.TryAddLun(lun, unit))
             throw new InvalidOperationException($"LUN {lun} is taken");
         lock (gate)
