@@ -1,10 +1,7 @@
-using System.Net;
-using System.Text;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
 using CowScsi.Iscsi.Sockets;
-using CowScsi.Scsi;
 
 namespace CowScsi.Iscsi;
 

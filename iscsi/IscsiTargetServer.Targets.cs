@@ -1,4 +1,3 @@
-using System.Net;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
 using CowScsi.Scsi;
