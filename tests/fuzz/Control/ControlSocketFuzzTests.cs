@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using CowScsi.Engine;
+using CowScsi.Scsi;
 using CowScsi.Vdisk.Control;
 using CowScsi.Vdisk.Serving;
 using CowScsi.Vdisk.Transfer;
@@ -60,7 +61,7 @@ public sealed class ControlSocketFuzzTests(ITestOutputHelper output)
             Assert.True(Portal.TryParse("127.0.0.1:0", out var portal, out _));
             var notices = new List<string>();
             await using var server = await VdiskServer.StartAsync(
-                new ServeRequest(path, [], [portal], StoreOptions.Default.MapMemoryBytes),
+                new ServeRequest(path, [], [portal], StoreOptions.Default.MapMemoryBytes, new LogicalUnitOptions()),
                 static disk => throw new Vdisk.CommandException(Vdisk.ExitCode.Key, $"'{disk}' needs a passphrase"),
                 line =>
                 {

@@ -1,4 +1,8 @@
+using System.Globalization;
+using System.Net;
 using CowScsi.Engine;
+using CowScsi.Scsi;
+using CowScsi.Tests.Unit.Iscsi;
 using CowScsi.Vdisk;
 using CowScsi.Vdisk.Passphrases;
 using CowScsi.Vdisk.Serving;
@@ -41,7 +45,7 @@ internal sealed class CliStore : IAsyncDisposable
     {
         Assert.True(Portal.TryParse("127.0.0.1:0", out var portal, out _));
         server = await VdiskServer.StartAsync(
-            new ServeRequest(Directory, names, [portal], StoreOptions.Default.MapMemoryBytes),
+            new ServeRequest(Directory, names, [portal], StoreOptions.Default.MapMemoryBytes, new LogicalUnitOptions()),
             disk => passphrase is null
                 ? throw new CommandException(ExitCode.Key, $"'{disk}' needs a passphrase")
                 : new(Passphrase.FromBytes(System.Text.Encoding.UTF8.GetBytes(passphrase))),
@@ -51,6 +55,18 @@ internal sealed class CliStore : IAsyncDisposable
                     Notices.Add(line);
             },
             CancellationToken.None);
+    }
+
+    /// <summary>Logs in to the disk at an address as it is printed.</summary>
+    public static TestInitiator Connect(string url)
+    {
+        var address = new Uri(url);
+        var initiator = new TestInitiator(new IPEndPoint(IPAddress.Parse(address.Host), address.Port))
+        {
+            Lun = byte.Parse(address.Segments[2], CultureInfo.InvariantCulture),
+        };
+        initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "TargetName=" + address.Segments[1].TrimEnd('/'));
+        return initiator;
     }
 
     public async Task StopServerAsync()

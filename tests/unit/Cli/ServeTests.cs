@@ -1,4 +1,6 @@
 using System.Text.Json;
+using CowScsi.Iscsi.Pdu;
+using CowScsi.Tests.Unit.Iscsi;
 using CowScsi.Vdisk;
 using Xunit;
 
@@ -70,6 +72,46 @@ public sealed class ServeTests
     }
 
     [Fact]
+    public async Task Serve_BadOption_IsAUsageErrorThatSaysWhatIsWanted()
+    {
+        await using var store = await CliStore.CreateAsync();
+        Assert.Contains("'many' is not a size", await store.Cli.FailAsync(ExitCode.Usage, "serve", "--map-memory", "many"), StringComparison.Ordinal);
+        Assert.Contains("16 MiB to 64 GiB", await store.Cli.FailAsync(ExitCode.Usage, "serve", "--map-memory", "65GiB"), StringComparison.Ordinal);
+        await store.Cli.FailAsync(ExitCode.Usage, "serve", "--map-memory=");
+        await store.Cli.FailAsync(ExitCode.Usage, "serve", "--passphrase-fd", "many");
+        await store.Cli.FailAsync(ExitCode.Usage, "scrub", "--rate", "many");
+        await store.Cli.FailAsync(ExitCode.Usage, "create", "x", "--size", "1GiB", "--block-size", "many");
+    }
+
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task Serve_PresentsDisksAsItIsTold(bool isReadOnly, bool isRemovable)
+    {
+        await using var store = await CliStore.CreateAsync();
+        await store.Cli.DoAsync("create", "pg", "--size", "1GiB");
+        using var stop = new CancellationTokenSource();
+        store.Cli.Stop = stop.Token;
+        string[] options = [.. isReadOnly ? ["--read-only"] : Array.Empty<string>(), .. isRemovable ? ["--removable"] : Array.Empty<string>()];
+        var serving = store.Cli.RunAsync(["serve", "--portal", "127.0.0.1:0", .. options]);
+        using (var initiator = CliStore.Connect(await UrlAsync(store, "pg")))
+        {
+            initiator.ClearUnitAttentions();
+            initiator.Command(0xC0, 36, [0x12, 0, 0, 0, 36, 0]);
+            Assert.Equal(isRemovable ? 0x80 : 0, initiator.Receive(Opcode.DataIn).Data[1]);
+            initiator.Command(0xA0, 512, TestInitiator.Write10(0, 1), new byte[512]);
+            var answer = initiator.Receive(Opcode.ScsiResponse);
+            Assert.Equal(isReadOnly ? ScsiStatusByte.CheckCondition : ScsiStatusByte.Good, (ScsiStatusByte)answer.Header[3]);
+            if (isReadOnly)
+                Assert.Equal((0x07, 0x27), (answer.Data[2 + 2] & 0xF, answer.Data[2 + 12]));
+        }
+
+        await stop.CancelAsync();
+        Assert.Equal(0, (await serving).Code);
+    }
+
+    [Fact]
     public async Task Serve_PrintsALineADisk_AndEndsWithSuccessWhenTold()
     {
         await using var store = await CliStore.CreateAsync();
@@ -90,5 +132,22 @@ public sealed class ServeTests
         Assert.Equal(["version", "disk", "size_bytes", "url"], line.RootElement.EnumerateObject().Select(property => property.Name));
         if (document.RootElement.GetProperty("disk").GetProperty("url").GetString() is { } url)
             Assert.Equal(url, line.RootElement.GetProperty("url").GetString());
+    }
+
+    /// <summary>Where a server that is starting serves a disk.</summary>
+    private static async Task<string> UrlAsync(CliStore store, string disk)
+    {
+        var cli = new CliRun().With("VDISK_STORE", store.Directory);
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        while (true)
+        {
+            patience.Token.ThrowIfCancellationRequested();
+            var info = await cli.RunAsync("info", disk, "--json");
+            if (info.Code == (int)ExitCode.InUse)
+                continue;
+            using var document = JsonDocument.Parse(info.Out);
+            if (document.RootElement.GetProperty("disk").GetProperty("url").GetString() is { } url)
+                return url;
+        }
     }
 }

@@ -54,11 +54,22 @@ internal static class DiskArguments
         return argument;
     }
 
-    public static Option<long?> SizeOption(string name, string description) => new(name)
+    /// <param name="bytesMin">Least size that is accepted.</param>
+    /// <param name="bytesMax">Largest size that is accepted.</param>
+    public static Option<long?> SizeOption(string name, string description, long bytesMin = 1, long bytesMax = long.MaxValue) => new(name)
     {
         Description = description,
         HelpName = "SIZE",
-        CustomParser = static result => ParseSize(result),
+        // The bounds are looked at here and not in a validator: one that asks for a value that could not be read throws.
+        CustomParser = result =>
+        {
+            if (ParseSize(result) is not { } bytes)
+                return null;
+            if (bytes >= bytesMin && bytes <= bytesMax)
+                return bytes;
+            result.AddError($"{name} is {ByteSize.Format(bytesMin)} to {ByteSize.Format(bytesMax)}");
+            return null;
+        },
     };
 
     public static Argument<long> SizeArgument(string description) => new("SIZE")

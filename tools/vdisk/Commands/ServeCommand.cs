@@ -1,5 +1,6 @@
 using System.CommandLine;
 using CowScsi.Engine;
+using CowScsi.Scsi;
 using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Passphrases;
 using CowScsi.Vdisk.Serving;
@@ -37,16 +38,12 @@ internal static class ServeCommand
             HelpName = "HOST:PORT",
             CustomParser = ParsePortals,
         };
-        var mapMemory = DiskArguments.SizeOption("--map-memory", "Memory for the block map [default: 256MiB]");
-        mapMemory.Validators.Add(static result =>
-        {
-            if (result.Errors.Any() || result.GetValueOrDefault<long?>() is not { } bytes)
-                return;
-            if (bytes is < MapMemoryBytesMin or > MapMemoryBytesMax)
-                result.AddError("--map-memory is 16 MiB to 64 GiB");
-        });
+        var mapMemory = DiskArguments.SizeOption(
+            "--map-memory", "Memory for the block map [default: 256MiB]", MapMemoryBytesMin, MapMemoryBytesMax);
+        var readOnly = new Option<bool>("--read-only") { Description = "Refuse every write with WRITE PROTECTED, on all disks that are served" };
+        var removable = new Option<bool>("--removable") { Description = "Present all disks as removable media, that initiators can eject and load" };
         var passphrases = new PassphraseOptions();
-        var command = new Command("serve", "Serve disks over iSCSI until Ctrl-C or SIGTERM") { names, portals, mapMemory };
+        var command = new Command("serve", "Serve disks over iSCSI until Ctrl-C or SIGTERM") { names, portals, mapMemory, readOnly, removable };
         passphrases.AddTo(command);
         return line.WithAction(command, async invocation =>
         {
@@ -54,7 +51,8 @@ internal static class ServeCommand
                 invocation.StoreDirectory,
                 [.. invocation.Get(names).Distinct(StringComparer.Ordinal)],
                 invocation.Get(portals) is { Length: > 0 } given ? given : [Portal.Default],
-                invocation.Get(mapMemory) ?? StoreOptions.Default.MapMemoryBytes);
+                invocation.Get(mapMemory) ?? StoreOptions.Default.MapMemoryBytes,
+                new LogicalUnitOptions { IsReadOnly = invocation.Get(readOnly), IsRemovable = invocation.Get(removable) });
             await using var server = await VdiskServer.StartAsync(
                 request,
                 disk => passphrases.GetAsync(invocation.Arguments, invocation.Environment, disk, isNew: false),

@@ -13,6 +13,7 @@ internal sealed class DiskServer : IServedDisks, IAsyncDisposable
 {
     private readonly DiskStore store;
     private readonly bool servesEverything;
+    private readonly LogicalUnitOptions unitOptions;
 
     /// <summary>Held for every change of the LUN map; the map itself is read under its own lock.</summary>
     private readonly SemaphoreSlim changing = new(1, 1);
@@ -22,10 +23,11 @@ internal sealed class DiskServer : IServedDisks, IAsyncDisposable
     private Func<int, string>? urlOfLun;
     private Func<int>? sessionCount;
 
-    public DiskServer(DiskStore store, bool servesEverything)
+    public DiskServer(DiskStore store, bool servesEverything, LogicalUnitOptions unitOptions)
     {
         this.store = store;
         this.servesEverything = servesEverything;
+        this.unitOptions = unitOptions;
         var id = store.GetInfo().Id.ToString("N");
         TargetName = $"iqn.2026-11.io.cowscsi:{id[..8]}";
         Target = new ScsiTarget($"{TargetName},t,0x0001");
@@ -176,7 +178,8 @@ internal sealed class DiskServer : IServedDisks, IAsyncDisposable
         if (lun >= ScsiLun.Count)
             throw new StoreException(StoreError.Invalid, $"a target has at most {ScsiLun.Count} logical units; '{info.Name}' would be one more");
         var device = store.OpenDisk(info.Name, passphrase is null ? default : passphrase.Bytes);
-        var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(info.Id, info.Name), new LogicalUnitOptions());
+        var options = unitOptions with { Memory = new DiskMemory(store, info.Id) };
+        var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(info.Id, info.Name), options);
         if (!Target.TryAddLun(lun, unit))
             throw new InvalidOperationException($"LUN {lun} is taken");
         lock (gate)

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using CowScsi.Engine;
 using CowScsi.Iscsi;
 using CowScsi.Layers;
+using CowScsi.Scsi;
 using CowScsi.Vdisk.Control;
 using CowScsi.Vdisk.Passphrases;
 using CowScsi.Vdisk.Sessions;
@@ -14,7 +15,9 @@ namespace CowScsi.Vdisk.Serving;
 /// <param name="Names">Disks to serve; none for all of them, and for those that are made meanwhile.</param>
 /// <param name="Portals">Where to listen.</param>
 /// <param name="MapMemoryBytes">Memory for the block map.</param>
-internal sealed record ServeRequest(string StoreDirectory, IReadOnlyList<string> Names, IReadOnlyList<Portal> Portals, long MapMemoryBytes);
+/// <param name="Units">How all disks are presented.</param>
+internal sealed record ServeRequest(
+    string StoreDirectory, IReadOnlyList<string> Names, IReadOnlyList<Portal> Portals, long MapMemoryBytes, LogicalUnitOptions Units);
 
 /// <summary>
 /// A running server: the store, its disks as logical units, the iSCSI portals, and the control socket. Parts start from the ground up
@@ -46,7 +49,7 @@ internal sealed class VdiskServer : IAsyncDisposable
             endpoints.Add(await portal.ResolveAsync(cancellation));
         var options = StoreOptions.Default with { MapMemoryBytes = request.MapMemoryBytes, Notice = notice };
         var store = DiskStore.Open(request.StoreDirectory, options);
-        var disks = new DiskServer(store, servesEverything: request.Names.Count == 0);
+        var disks = new DiskServer(store, servesEverything: request.Names.Count == 0, request.Units);
         var session = new LocalSession(store, disks);
         var server = new VdiskServer(disks);
         server.parts.Push(session);
