@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net;
 using CowScsi.Tests.Unit.Cli;
 using CowScsi.Tests.Unit.Kill;
 using Xunit;
