@@ -99,6 +99,7 @@ internal sealed class Relay : IAsyncDisposable
         }
         catch (OperationCanceledException)
         {
+            // The end of the test.
         }
 
         await Task.WhenAll(passing);

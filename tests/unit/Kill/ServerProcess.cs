@@ -79,11 +79,11 @@ internal sealed class ServerProcess : IDisposable
         return true;
     }
 
-    /// <summary>Logs in to a disk.</summary>
-    public TestInitiator Connect(string disk)
+    /// <summary>Logs in to a disk. Initiator ports of different numbers have sessions of their own.</summary>
+    public TestInitiator Connect(string disk, byte port = 1)
     {
         var (portal, target, lun) = disks[disk];
-        var initiator = new TestInitiator(portal) { Lun = lun };
+        var initiator = new TestInitiator(portal) { Lun = lun, Isid = [0x80, 0, 0, 0, 0, port] };
         initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "TargetName=" + target, "MaxRecvDataSegmentLength=262144");
         initiator.ClearUnitAttentions();
         return initiator;
