@@ -28,7 +28,7 @@ internal sealed partial class Disk : BlockDevice
         this.salt = salt;
         geometry = new BlockGeometry(sizeBytes, logicalBlockBytes, StoreFormat.BlockBytes, StoreFormat.PageBytes, StoreFormat.BlockBytes, volume.IsReadOnly, HasVolatileCache: !volume.IsReadOnly)
         {
-            AtomicWriteBytesMax = volume.IsReadOnly ? 0 : Volume.AtomicBytesMax,
+            AtomicWriteBytesMax = Volume.AtomicBytesMax,
         };
     }
 

@@ -88,7 +88,6 @@ public sealed class AtomicWriteTests
     {
         store.CreateSnapshot("disk", "s");
         await using var shown = store.OpenSnapshot("disk", "s", default);
-        Assert.Equal(0, shown.Geometry.AtomicWriteBytesMax);
         using var memory = new NativeBuffer(StoreFormat.PageBytes);
         return await shown.WriteAsync(SectorBytes, memory.Buffer, WriteOptions.Atomic);
     }

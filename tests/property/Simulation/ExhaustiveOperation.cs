@@ -45,7 +45,7 @@ internal static class ExhaustiveOperation
             case SimulatedVerb.WriteAtomic:
                 // Three pages, from inside a block to inside another.
                 return store.Write(
-                    disk.Name, (13 * StoreFormat.BlockBytes) + ((1 + step) * SectorBytes), Bytes(step, (24 * StoreFormat.BlockBytes) + (3 * SectorBytes)), WriteOptions.Atomic);
+                    disk.Name, (13 * StoreFormat.BlockBytes) + ((1 + step) * SectorBytes), Bytes(step, (19 * StoreFormat.BlockBytes) + (3 * SectorBytes)), WriteOptions.Atomic);
             case SimulatedVerb.Flush:
                 return store.Flush(disk.Name);
             case SimulatedVerb.Discard:
