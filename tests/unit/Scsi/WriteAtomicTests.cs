@@ -1,4 +1,3 @@
-using CowScsi.Layers;
 using CowScsi.Scsi;
 using Xunit;
 
