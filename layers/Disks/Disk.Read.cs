@@ -7,6 +7,42 @@ namespace CowScsi.Layers;
 /// <summary>Reading: one map look-up a page, then runs of blocks that lie together, straight into the guest's memory.</summary>
 internal sealed partial class Disk
 {
+    /// <summary>
+    /// Reads so that no atomic write is seen in part: a read of several pages is done again where one came between. One that is overtaken
+    /// over and over goes to a thread that may wait, and holds atomic writes off there.
+    /// </summary>
+    private bool TryReadWhole(long offsetBytes, IoBuffer destination, bool mayWait, out BlockResult result)
+    {
+        var first = new PageNumber((uint)(offsetBytes >> StoreFormat.PageShift));
+        var last = new PageNumber((uint)((offsetBytes + destination.Length - 1) >> StoreFormat.PageShift));
+        if (first == last)
+            return TryRead(offsetBytes, destination, mayWait, out result);
+        for (var overtaken = 0; ; overtaken++)
+        {
+            var isStarved = Volume.IsStarved(overtaken);
+            if (isStarved && !mayWait)
+            {
+                result = default;
+                return false;
+            }
+
+            if (isStarved)
+                volume.HoldAtomicOff();
+            try
+            {
+                var begun = volume.BeginRead();
+                var ended = TryRead(offsetBytes, destination, mayWait, out result);
+                if (!ended || !volume.WasOvertaken(begun, first, last))
+                    return ended;
+            }
+            finally
+            {
+                if (isStarved)
+                    volume.LetAtomicGo();
+            }
+        }
+    }
+
     /// <summary>Reads what does not need waiting; false where it does, with the destination undefined.</summary>
     private bool TryRead(long offsetBytes, IoBuffer destination, bool mayWait, out BlockResult result)
     {
