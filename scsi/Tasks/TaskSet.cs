@@ -78,7 +78,7 @@ internal sealed class TaskSet(int tasksMax)
             else if (task.IsHeadOfQueue)
                 mayRun = exclusive is null;
             else
-                mayRun = count == (isExclusive ? copyCount : 0);
+                mayRun = isExclusive ? count == copyCount && restrictingCount == 0 : count == 0;
             Append(task);
             if (mayRun)
             {
@@ -214,7 +214,7 @@ internal sealed class TaskSet(int tasksMax)
             // A head-of-queue task was put in front of all that was there, so it is met before everything it holds up.
             isRestricted |= !task.IsSimple;
             isFirst = false;
-            isFirstButCopies &= task.Role == TaskRole.Copy;
+            isFirstButCopies &= task is { Role: TaskRole.Copy, IsSimple: true };
         }
     }
 
@@ -232,7 +232,7 @@ internal sealed class TaskSet(int tasksMax)
     {
         for (var task = oldest; task is not null; task = task.Newer)
         {
-            if (task.Role == TaskRole.Command)
+            if (task.Role == TaskRole.Command || (task.Role == TaskRole.Copy && !task.IsSimple))
                 return task is { IsExclusive: true, IsAbortRequested: false };
         }
 
