@@ -75,6 +75,9 @@ internal sealed class CopyInitiator : IDisposable
         return Target.ExecuteAsync(Nexus, command);
     }
 
+    /// <summary>Waits for commands and functions that end on other threads; one that hangs fails the test.</summary>
+    public static void Ends(string what, params Task[] pending) => Assert.True(Task.WaitAll(pending, Patience), $"{what}: hangs.");
+
     public void Good(string cdb, byte[]? dataOut = null, int lun = 0)
     {
         var command = Send(cdb, dataOut, lun);

@@ -7,8 +7,6 @@ namespace CowScsi.Tests.Unit.Scsi.ThirdPartyCopy;
 /// <summary>Copies among the other commands of a task set: nothing waits longer than for a piece, and nothing waits for ever.</summary>
 public sealed class CopyTaskSetTests : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
-
     private readonly RamDisk first = new(2048);
     private readonly RamDisk second = new(2048);
     private readonly CopyInitiator initiator;
@@ -46,7 +44,7 @@ public sealed class CopyTaskSetTests : IDisposable
 
         // The next piece comes to the second disk after the command has ended, and waits there again.
         second.Release();
-        Assert.True(comparing.Wait(Patience));
+        Ends("command", comparing);
         Assert.Equal(0x0E1D00, Sense(compare));
         ReceiveCopyTests.WaitUntil(() => second.HeldCount == 1);
         Assert.False(pending.IsCompleted);
@@ -63,9 +61,9 @@ public sealed class CopyTaskSetTests : IDisposable
         var waiting = initiator.Start(here, "00 00 00 00 00 00", attribute: TaskAttribute.Ordered).AsTask();
         second.IsHolding = false;
         second.Release();
-        Assert.True(waiting.Wait(Patience));
-        Assert.True(pending.IsCompleted || pending.Wait(Patience));
-        Assert.True(initiator.Start(there, "00 00 00 00 00 00", lun: 1, attribute: TaskAttribute.Ordered).AsTask().Wait(Patience));
+        Ends("command", waiting);
+        Ends("copy", pending);
+        Ends("command", initiator.Start(there, "00 00 00 00 00 00", lun: 1, attribute: TaskAttribute.Ordered).AsTask());
         Assert.Equal(ScsiStatus.Good, copy.Status);
     }
 
@@ -91,7 +89,7 @@ public sealed class CopyTaskSetTests : IDisposable
                     commands[^1], "89 00 00 00 00 00 00 00 00 07 00 00 00 01 00 00", new byte[1024], lun: random.Next(2)).AsTask());
             }
 
-            Assert.True(Task.WaitAll([.. pending], Patience), $"Seed {Seed}, round {round}: deadlock.");
+            Ends($"Seed {Seed}, round {round}: deadlock.", [.. pending]);
         }
 
         Assert.Equal(0, initiator.Target.Copies.CopyCount);
@@ -114,7 +112,7 @@ public sealed class CopyTaskSetTests : IDisposable
     {
         second.IsHolding = false;
         second.Release();
-        Assert.True(pending.Wait(Patience));
+        Ends("copy", pending);
         Assert.Equal(ScsiStatus.Good, copy.Status);
         Assert.Equal(first.Bytes.AsSpan(0, 512 * 7), second.Bytes.AsSpan(0, 512 * 7));
     }

@@ -131,7 +131,7 @@ public sealed class ReceiveCopyTests : IDisposable
     {
         initiator.Copy(List([initiator.Device(1)], [Segment(0xFFFF, 0, 1, 0, 0)], listId: 5));
 
-        initiator.Target.ManageAsync(initiator.Nexus, TaskManagementFunction.LogicalUnitReset, 0, 0).AsTask().Wait();
+        Ends("reset", initiator.Target.ManageAsync(initiator.Nexus, TaskManagementFunction.LogicalUnitReset, 0, 0).AsTask());
         Assert.Equal(0x062903, Sense(initiator.Send("00 00 00 00 00 00")));
 
         initiator.Fails(0x052400, Status1(5));
@@ -199,7 +199,7 @@ public sealed class ReceiveCopyTests : IDisposable
         second.IsHolding = false;
         second.Release();
 
-        Assert.True(pending.Wait(TimeSpan.FromSeconds(60)));
+        Ends("copy", pending);
         Assert.Equal(0x0A0000, Sense(copy));
         initiator.Good(Status4(9));
         Assert.Equal(0x60, initiator.Data[5]);
@@ -222,7 +222,7 @@ public sealed class ReceiveCopyTests : IDisposable
         second.IsHolding = false;
         second.Release();
 
-        Assert.True(Task.WaitAll([function1, pending], TimeSpan.FromSeconds(60)));
+        Ends("copy", [function1, pending]);
         Assert.True(copy.IsAborted);
         Assert.True(second.Bytes.AsSpan(4096).IndexOfAnyExcept((byte)0) < 0);
     }
@@ -240,7 +240,7 @@ public sealed class ReceiveCopyTests : IDisposable
         second.IsHolding = false;
         second.Release();
 
-        Assert.True(Task.WaitAll([reset, pending], TimeSpan.FromSeconds(60)));
+        Ends("copy", [reset, pending]);
         Assert.Equal(0x0A0D01, Sense(copy));
         Assert.Equal((byte)ScsiStatus.TaskAborted, copy.Sense[copy.Sense[9]]);
     }
@@ -261,7 +261,7 @@ public sealed class ReceiveCopyTests : IDisposable
         second.IsHolding = false;
         second.Release();
 
-        Assert.True(Task.WaitAll([closing, pending], TimeSpan.FromSeconds(60)));
+        Ends("copy", [closing, pending]);
         Assert.Equal(0x0A, Sense(copy) >> 16);
         Assert.True(second.Bytes.AsSpan(4096).IndexOfAnyExcept((byte)0) < 0);
     }
@@ -287,7 +287,7 @@ public sealed class ReceiveCopyTests : IDisposable
         for (var id = 0; id < 64; id++)
             second.Release();
 
-        Assert.True(Task.WaitAll([.. copies.Select(copy => copy.Pending)], TimeSpan.FromSeconds(60)));
+        Ends("copy", [.. copies.Select(copy => copy.Pending)]);
         Assert.All(copies, copy => Assert.Equal(ScsiStatus.Good, copy.Command.Status));
         initiator.Copy(last);
         Assert.Equal(0, initiator.Target.Copies.CopyCount);
