@@ -9,7 +9,8 @@ public sealed class IscsiPortalOptions
     public const int DefaultPort = 3260;
 
     /// <summary>
-    /// Addresses to listen on, IPv4 or IPv6; port 0 takes a free one, which <see cref="IscsiTargetServer.Portals"/> tells.
+    /// Addresses to listen on from the start, IPv4 or IPv6; port 0 takes a free one, which <see cref="IscsiTargetServer.Portals"/>
+    /// tells. They belong to the portal group <see cref="IscsiPortal.DefaultGroupTag"/>.
     /// </summary>
     public IReadOnlyList<IPEndPoint> Portals { get; init; } = [new(IPAddress.Loopback, DefaultPort)];
 
@@ -66,9 +67,6 @@ public sealed class IscsiPortalOptions
     /// <summary>How long a shutdown waits for initiators to log out after they were asked to.</summary>
     public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(3);
 
-    /// <summary>Credentials for discovery sessions; null lets anyone discover.</summary>
-    public IscsiChapCredentials? DiscoveryCredentials { get; init; }
-
     /// <summary>Takes one line for each connection that is refused or cut off. Called on the server's threads; returns at once.</summary>
     public Action<string>? Log { get; init; }
 
@@ -76,7 +74,6 @@ public sealed class IscsiPortalOptions
     {
         const int segmentMin = 512;
         const int segmentMax = (1 << 24) - 1;
-        ArgumentOutOfRangeException.ThrowIfZero(Portals.Count);
         ThrowIfOutside(LoopCount, 1, 64, nameof(LoopCount));
         ThrowIfOutside(LoginsMax, 1, 65536, nameof(LoginsMax));
         ThrowIfOutside(SessionsMax, 1, 65535, nameof(SessionsMax));

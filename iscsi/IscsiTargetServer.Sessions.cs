@@ -1,34 +1,18 @@
-using System.Net;
-using System.Text;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
 using CowScsi.Iscsi.Sockets;
-using CowScsi.Scsi;
 
 namespace CowScsi.Iscsi;
 
 /// <summary>The targets by name and the sessions by their identity; guarded by one lock, which the data path never takes.</summary>
 public sealed partial class IscsiTargetServer
 {
-    /// <summary>All portals are one portal group (RFC 7143, 4.4.1).</summary>
-    private const string PortalGroupTag = "1";
-
     private readonly Lock state = new();
     private readonly SortedDictionary<string, TargetEntry> targets = new(StringComparer.Ordinal);
     private readonly Dictionary<SessionKey, Session> normalSessions = [];
     private readonly Dictionary<ushort, Session> sessions = [];
     private ushort lastTsih;
-
-    /// <summary>The iSCSI names that are offered now, in order.</summary>
-    public IReadOnlyList<string> TargetNames
-    {
-        get
-        {
-            lock (state)
-                return [.. targets.Keys];
-        }
-    }
 
     /// <summary>Sessions at this moment, discovery sessions included.</summary>
     public int SessionCount
@@ -40,44 +24,16 @@ public sealed partial class IscsiTargetServer
         }
     }
 
-    /// <summary>Offers a target, at once. It stays the caller's.</summary>
-    /// <param name="iqn">Its iSCSI name: iqn., eui. or naa.; RFC 7143, 4.2.7.</param>
-    /// <param name="target">What is behind it.</param>
-    /// <param name="credentials">CHAP that an initiator has to pass; null for none.</param>
-    /// <exception cref="ArgumentException">The name is malformed or taken.</exception>
-    public void AddTarget(string iqn, ScsiTarget target, IscsiChapCredentials? credentials = null)
+    /// <summary>The sessions at this moment, discovery sessions included, oldest first.</summary>
+    public IReadOnlyList<IscsiSessionInfo> Sessions
     {
-        ArgumentNullException.ThrowIfNull(iqn);
-        ArgumentNullException.ThrowIfNull(target);
-        if (!IscsiName.IsValid(iqn))
-            throw new ArgumentException($"'{iqn}' is not an iSCSI name", nameof(iqn));
-        var name = IscsiName.Normalize(iqn);
-        lock (state)
+        get
         {
-            if (!targets.TryAdd(name, new TargetEntry(name, target, credentials)))
-                throw new ArgumentException($"target '{name}' exists", nameof(iqn));
+            var infos = CurrentSessions(null).ConvertAll(static session => session.Describe());
+            infos.Sort(static (a, b) => a.Since.CompareTo(b.Since));
+            return infos;
         }
     }
-
-    /// <summary>
-    /// Withdraws a target: no new session begins, the present ones are asked to log out and then ended. Completes when none is left;
-    /// false where there was no such target.
-    /// </summary>
-    public async Task<bool> RemoveTargetAsync(string iqn)
-    {
-        ArgumentNullException.ThrowIfNull(iqn);
-        TargetEntry? removed;
-        lock (state)
-        {
-            if (!targets.Remove(IscsiName.Normalize(iqn), out removed))
-                return false;
-        }
-
-        await EndSessionsAsync(CurrentSessions(removed), "target removed");
-        return true;
-    }
-
-    internal LoginExchange BeginLogin() => new(offer, Admit, PortalGroupTag);
 
     /// <summary>
     /// Registers the session of a login that has succeeded. Where <paramref name="older"/> comes back, that session has the same
@@ -89,7 +45,7 @@ public sealed partial class IscsiTargetServer
         created = null;
         older = null;
         var parameters = login.Parameters;
-        var key = new SessionKey(parameters.TargetName, parameters.InitiatorName, login.Isid);
+        var key = new SessionKey(parameters.TargetName, login.Origin.GroupTag, parameters.InitiatorName, login.Isid);
         lock (state)
         {
             if (login.Tsih != 0)
@@ -106,7 +62,11 @@ public sealed partial class IscsiTargetServer
             TargetEntry? target = null;
             if (!parameters.IsDiscovery && !targets.TryGetValue(parameters.TargetName, out target))
                 return LoginStatus.TargetRemoved;
-            created = new Session(this, LeastBusyLoop(), target, parameters, key, NextTsih(), firstCmdSN, Options.CommandWindow)
+            // The rules may have changed while the login went on.
+            var access = target is null ? discoveryAccess : target.Access;
+            if (!access.Admits(parameters.InitiatorName, login.Origin.Address, login.ProvedUser))
+                return LoginStatus.AuthorizationFailure;
+            created = new Session(this, LeastBusyLoop(), target, login, key, NextTsih(), firstCmdSN, Options.CommandWindow)
             {
                 Connection = connection,
             };
@@ -136,44 +96,6 @@ public sealed partial class IscsiTargetServer
                 session.RequestClose(reason);
         }
     }
-
-    /// <summary>Appends the SendTargets answer for one name, or for all targets where the name is null (RFC 7143, appendix C).</summary>
-    internal void DescribeTargets(string? name, EndPoint? reachedAt, StringBuilder text)
-    {
-        lock (state)
-        {
-            foreach (var target in targets.Values)
-            {
-                if (name is not null && name != target.Name)
-                    continue;
-                TextKeys.Append(text, "TargetName", target.Name);
-                foreach (var portal in portals)
-                {
-                    // A portal on "any address" is named by the address that the initiator reached it at.
-                    var isAny = portal.Address.Equals(IPAddress.Any) || portal.Address.Equals(IPAddress.IPv6Any);
-                    var address = isAny && reachedAt is IPEndPoint reached && reached.AddressFamily == portal.AddressFamily
-                        ? new IPEndPoint(reached.Address, portal.Port)
-                        : portal;
-                    TextKeys.Append(text, "TargetAddress", $"{address},{PortalGroupTag}");
-                }
-            }
-        }
-    }
-
-    private TargetAdmission Admit(SessionParameters parameters)
-    {
-        if (parameters.IsDiscovery)
-            return Admission(Options.DiscoveryCredentials);
-        lock (state)
-        {
-            return targets.TryGetValue(parameters.TargetName, out var target)
-                ? Admission(target.Credentials)
-                : new TargetAdmission(LoginStatus.NotFound, null);
-        }
-    }
-
-    private static TargetAdmission Admission(IscsiChapCredentials? credentials) =>
-        new(LoginStatus.Success, credentials is null ? null : new ChapExchange(credentials));
 
     private List<Session> CurrentSessions(TargetEntry? target)
     {

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
@@ -14,10 +13,8 @@ namespace CowScsi.Iscsi;
 public sealed partial class IscsiTargetServer : IAsyncDisposable
 {
     private readonly List<EventLoop> loops = [];
-    private readonly List<Listener> listeners = [];
     private readonly LinkedList<IscsiConnection> logins = new();
     private readonly TargetOffer offer;
-    private IReadOnlyList<IPEndPoint> portals = [];
     private Task? stopping;
     private bool isStarted;
 
@@ -41,9 +38,6 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
 
     public IscsiPortalOptions Options { get; }
 
-    /// <summary>The addresses that are listened on, with the ports that the system chose; empty before <see cref="Start"/>.</summary>
-    public IReadOnlyList<IPEndPoint> Portals => Volatile.Read(ref portals);
-
     internal TargetOffer Offer => offer;
 
     /// <summary>Opens the portals and serves from then on.</summary>
@@ -57,28 +51,31 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
             isStarted = true;
         }
 
+        List<Listener> opened = [];
         try
         {
             foreach (var portal in Options.Portals)
-                listeners.Add(new Listener(this, portal));
+                opened.Add(new Listener(this, portal, IscsiPortal.DefaultGroupTag));
         }
         catch (SocketException)
         {
-            listeners.ForEach(static listener => listener.Close());
-            listeners.Clear();
+            opened.ForEach(static listener => listener.Close());
             lock (state)
                 isStarted = false;
             throw;
         }
 
-        Volatile.Write(ref portals, listeners.ConvertAll(static listener => listener.LocalEndPoint));
         for (var i = 0; i < Options.LoopCount; i++)
         {
             loops.Add(new EventLoop($"iscsi-{i}", Options.PendingDataBytesMax / Options.LoopCount, OnLoopFault));
             loops[i].Start();
         }
 
-        loops[0].Post(() => listeners.ForEach(loops[0].Add));
+        lock (state)
+        {
+            foreach (var listener in opened)
+                Open(listener);
+        }
     }
 
     /// <summary>
@@ -99,12 +96,12 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
     internal void Log(string line) => Options.Log?.Invoke(line);
 
     /// <summary>A connection arrived. On the first loop, like everything about logins.</summary>
-    internal void OnAccepted(Socket socket)
+    internal void OnAccepted(Socket socket, int groupTag)
     {
         IscsiConnection connection;
         try
         {
-            connection = new IscsiConnection(this, socket);
+            connection = new IscsiConnection(this, socket, groupTag);
         }
         catch (SocketException error)
         {
@@ -125,7 +122,7 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
     {
         // Leaves the caller's lock before anything is waited for.
         await Task.Yield();
-        await OnFirstLoopAsync(() => listeners.ForEach(static listener => listener.Close()));
+        await CloseListenersAsync(TakeListeners());
         await EndSessionsAsync(CurrentSessions(null), "server stops");
         await OnFirstLoopAsync(() =>
         {

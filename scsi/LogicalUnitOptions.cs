@@ -13,6 +13,9 @@ public sealed record LogicalUnitOptions
     /// <summary>Presents a removable medium (RMB is one): START STOP UNIT ejects and loads it, PREVENT ALLOW holds it.</summary>
     public bool IsRemovable { get; init; }
 
+    /// <summary>Where the logical unit keeps what survives a restart; null for one that keeps nothing, and says so.</summary>
+    public ILogicalUnitMemory? Memory { get; init; }
+
     /// <summary>Tasks in the task set before the answer is TASK SET FULL; 1 or more.</summary>
     public int TasksMax { get; init; } = DefaultTasksMax;
 }

@@ -150,7 +150,8 @@ public sealed partial class Store
     }
 
     /// <summary>Deletes a disk and its snapshots with one record; needs no free space of the file system.</summary>
-    public void DeleteDisk(string name)
+    /// <summary>Deletes a disk, its snapshots, and the settings whose key begins with <paramref name="settingsPrefix"/>, as one change.</summary>
+    public void DeleteDisk(string name, string? settingsPrefix = null)
     {
         lock (catalogLock)
         {
@@ -174,6 +175,8 @@ public sealed partial class Store
             foreach (var snapshot in snapshots)
                 removed.Add(snapshot.Id);
             RemoveLayers(change, row.Head, row.Id, removed);
+            if (settingsPrefix is not null)
+                RemoveSettings(change, settingsPrefix);
             Commit(change);
         }
 

@@ -66,4 +66,14 @@ public sealed partial class Store
             Commit(change);
         FlushOrThrow();
     }
+
+    /// <summary>Adds the removal of all settings below a prefix to a change. The catalog's lock is held.</summary>
+    private void RemoveSettings(CatalogChange change, string prefix)
+    {
+        foreach (var key in catalog.Settings.Keys)
+        {
+            if (key.StartsWith(prefix, StringComparison.Ordinal))
+                change.RemoveSetting(key);
+        }
+    }
 }

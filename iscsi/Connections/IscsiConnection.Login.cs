@@ -28,7 +28,7 @@ internal sealed partial class IscsiConnection
         var answer = login.Handle(pdu, text);
         if (answer.Status != LoginStatus.Success)
         {
-            SendLoginFailure(answer.Status, answer.Failure ?? "");
+            SendLoginFailure(answer.Status, answer.Failure ?? "", answer.Text);
             return;
         }
 
@@ -108,11 +108,11 @@ internal sealed partial class IscsiConnection
         UpdateInterest(isOutputBlocked);
     }
 
-    private void SendLoginFailure(LoginStatus status, string reason)
+    private void SendLoginFailure(LoginStatus status, string reason, string text = "")
     {
         // Also where the phase is Waiting already: the answer leaves and the connection ends.
         phase = ConnectionPhase.Login;
-        SendLoginResponse(new LoginAnswer(status, 0, "", IsEstablished: false, reason), login.Tsih);
+        SendLoginResponse(new LoginAnswer(status, 0, text, IsEstablished: false, reason), login.Tsih);
         Drain($"login refused: {reason}");
     }
 

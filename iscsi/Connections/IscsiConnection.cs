@@ -38,7 +38,8 @@ internal sealed partial class IscsiConnection : EventSource
     private readonly IscsiTargetServer server;
     private readonly Socket socket;
     private readonly SendQueue output = new();
-    private readonly EndPoint? remote;
+    private readonly IPEndPoint? remote;
+    private readonly IPEndPoint? local;
     private ConnectionPhase phase = ConnectionPhase.Login;
     private Session? session;
     private readonly SessionParameters parameters;
@@ -50,19 +51,22 @@ internal sealed partial class IscsiConnection : EventSource
     private long deadline;
     private long lastReceived;
 
-    public IscsiConnection(IscsiTargetServer server, Socket socket)
+    public IscsiConnection(IscsiTargetServer server, Socket socket, int groupTag)
     {
         this.server = server;
         this.socket = socket;
         socket.Blocking = false;
         socket.NoDelay = true;
-        remote = socket.RemoteEndPoint;
+        remote = (IPEndPoint?)socket.RemoteEndPoint;
+        local = (IPEndPoint?)socket.LocalEndPoint;
         LoginNode = new LinkedListNode<IscsiConnection>(this);
-        login = server.BeginLogin();
+        login = server.BeginLogin(new LoginOrigin(remote?.Address, local, groupTag));
         parameters = login.Parameters;
         lastReceived = Environment.TickCount64;
         deadline = lastReceived + (long)server.Options.LoginTimeout.TotalMilliseconds;
     }
+
+    public IPEndPoint? Remote => remote;
 
     public override int Descriptor => (int)socket.SafeHandle.DangerousGetHandle();
 

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Runtime.CompilerServices;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
@@ -6,8 +7,8 @@ using CowScsi.Scsi;
 
 namespace CowScsi.Iscsi.Sessions;
 
-/// <summary>What makes a session unique: RFC 7143, 4.4.3 (the target portal group is always the same one).</summary>
-internal readonly record struct SessionKey(string TargetName, string InitiatorName, ulong Isid);
+/// <summary>What makes a session unique: RFC 7143, 4.4.3.</summary>
+internal readonly record struct SessionKey(string TargetName, int GroupTag, string InitiatorName, ulong Isid);
 
 /// <summary>
 /// A session: the command window, the tasks by Initiator Task Tag, and the nexus. Everything in it belongs to the loop that it lives
@@ -24,7 +25,7 @@ internal sealed class Session
         IscsiTargetServer server,
         EventLoop loop,
         TargetEntry? target,
-        SessionParameters parameters,
+        LoginExchange login,
         SessionKey key,
         ushort tsih,
         uint firstCmdSN,
@@ -33,7 +34,9 @@ internal sealed class Session
         this.server = server;
         Loop = loop;
         Target = target;
-        Parameters = parameters;
+        Parameters = login.Parameters;
+        User = login.ProvedUser;
+        Address = login.Origin.Address;
         Key = key;
         Tsih = tsih;
         Window = new CommandWindow(firstCmdSN, windowDepth);
@@ -48,6 +51,15 @@ internal sealed class Session
     public SessionParameters Parameters { get; }
 
     public SessionKey Key { get; }
+
+    /// <summary>The CHAP user that the initiator proved; null without authentication.</summary>
+    public IscsiChapUser? User { get; }
+
+    /// <summary>The initiator's network address.</summary>
+    public IPAddress? Address { get; }
+
+    /// <summary>When the login succeeded, UTC.</summary>
+    public DateTimeOffset Since { get; } = DateTimeOffset.UtcNow;
 
     public ushort Tsih { get; }
 
@@ -120,6 +132,13 @@ internal sealed class Session
         task.ReturnTo(Loop);
         EndIfIdle();
     }
+
+    /// <summary>Whether its login would be taken under these rules. From any thread.</summary>
+    public bool IsAdmittedBy(IscsiAccess access) => access.Admits(Key.InitiatorName, Address, User);
+
+    /// <summary>What the operator is shown of it. From any thread.</summary>
+    public IscsiSessionInfo Describe() => new(
+        Tsih, Key.InitiatorName, Target?.Name, Key.Isid, User?.Name, Connection?.Remote is { } remote ? [remote] : [], Since);
 
     private void CloseOnLoop(string reason)
     {

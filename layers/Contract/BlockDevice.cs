@@ -64,6 +64,21 @@ public abstract class BlockDevice : IAsyncDisposable
         new(BlockResult.Fail(BlockOutcome.NotSupported));
 
     /// <summary>
+    /// Makes a range of this device hold what a range of <paramref name="source"/> holds, as if all of it had been read before any was
+    /// written: the ranges may overlap where <paramref name="source"/> is this device. Both ranges keep the rules of their own device; the
+    /// logical blocks of the two need not have the same size. One request, however long: who wants to end a copy early asks for pieces.
+    /// </summary>
+    /// <remarks>
+    /// Writes to either range meanwhile are not ordered with the copy. What takes more than a moment is not done on the caller's thread. A
+    /// device overrides this where it can do with less than moving the bytes.
+    /// </remarks>
+    public virtual ValueTask<CopyResult> CopyFromAsync(BlockDevice source, long sourceOffsetBytes, long offsetBytes, long lengthBytes)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return BlockCopy.RunAsync(source, sourceOffsetBytes, this, offsetBytes, lengthBytes);
+    }
+
+    /// <summary>
     /// The allocation state at <paramref name="offsetBytes"/> and how far it reaches, at most <paramref name="lengthBytes"/>.
     /// The range lies inside the device. May wait for storage: not for the hot path.
     /// </summary>

@@ -32,6 +32,19 @@ internal sealed class DiskHandle : BlockDevice
     public override ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options) =>
         IsClosed ? new(BlockResult.Fail(BlockOutcome.Closed)) : disk.WriteZeroesAsync(offsetBytes, lengthBytes, options);
 
+    public override ValueTask<CopyResult> CopyFromAsync(BlockDevice source, long sourceOffsetBytes, long offsetBytes, long lengthBytes)
+    {
+        if (IsClosed)
+            return new(CopyResult.Fail(BlockOutcome.Closed, CopySide.Destination));
+        if (source is not DiskHandle handle)
+            return disk.CopyFromAsync(source, sourceOffsetBytes, offsetBytes, lengthBytes);
+
+        // The disks themselves know whether they are one, or of one store.
+        return handle.IsClosed
+            ? new(CopyResult.Fail(BlockOutcome.Closed, CopySide.Source))
+            : disk.CopyFromAsync(handle.disk, sourceOffsetBytes, offsetBytes, lengthBytes);
+    }
+
     public override AllocationRun GetAllocation(long offsetBytes, long lengthBytes) => disk.GetAllocation(offsetBytes, lengthBytes);
 
     public override ValueTask DisposeAsync()

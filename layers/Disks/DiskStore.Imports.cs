@@ -78,11 +78,11 @@ public sealed partial class DiskStore
         foreach (var name in Encoding.UTF8.GetString(names.Span).Split('\n', StringSplitOptions.RemoveEmptyEntries))
         {
             noted.Add(name);
-            if (store.FindDisk(name) is null)
+            if (store.FindDisk(name) is not { } row)
                 continue;
             try
             {
-                store.DeleteDisk(name);
+                store.DeleteDisk(name, UnitSettingsOf(row.Uuid));
                 notice?.Invoke($"removed disk '{name}': its import was cut off, so it was not complete");
             }
             catch (StoreException error)

@@ -97,7 +97,10 @@ public sealed partial class DiskStore
         }
     }
 
-    /// <summary>Flushes, takes a checkpoint and closes. Open disks answer <see cref="BlockOutcome.Closed"/> afterwards.</summary>
+    /// <summary>
+    /// Flushes, takes a checkpoint and closes. Open disks answer <see cref="BlockOutcome.Closed"/> afterwards. Throws, with everything let go,
+    /// where the log has failed: writes since the last flush may be lost.
+    /// </summary>
     public ValueTask DisposeAsync()
     {
         List<Disk> disks = [];
@@ -113,9 +116,16 @@ public sealed partial class DiskStore
 
         foreach (var disk in disks)
             disk.Close();
-        store.Dispose();
-        foreach (var key in keys.Values)
-            key.Dispose();
+        try
+        {
+            store.Dispose();
+        }
+        finally
+        {
+            foreach (var key in keys.Values)
+                key.Dispose();
+        }
+
         return ValueTask.CompletedTask;
     }
 

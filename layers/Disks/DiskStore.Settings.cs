@@ -7,6 +7,9 @@ namespace CowScsi.Layers;
 /// </content>
 public sealed partial class DiskStore
 {
+    /// <summary>How the keys begin of what a disk's logical unit keeps. Those settings are removed with the disk.</summary>
+    public static string UnitSettingsOf(Guid disk) => $"unit/{disk:N}/";
+
     public ReadOnlyMemory<byte>? FindSetting(string key) => store.FindSetting(Path(key));
 
     /// <summary>The settings whose key begins with <paramref name="prefix"/>, in order of their keys.</summary>

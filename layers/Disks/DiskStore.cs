@@ -87,7 +87,7 @@ public sealed partial class DiskStore : IAsyncDisposable
     /// <summary>Deletes a disk with all its snapshots; refuses while it is open or clones of its snapshots exist, and names them.</summary>
     public void DeleteDisk(string name)
     {
-        store.DeleteDisk(name);
+        store.DeleteDisk(name, UnitSettingsOf(Row(name).Uuid));
         ForgetImport(name);
     }
 

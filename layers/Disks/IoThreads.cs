@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace CowScsi.Layers;
 
 /// <summary>Work that waits for a disk.</summary>
@@ -64,5 +66,24 @@ internal static class IoThreads
 
             work.Run();
         }
+    }
+
+    /// <summary>Awaited: what follows runs on one of the threads that may wait.</summary>
+    internal readonly struct Turn : INotifyCompletion
+    {
+        public bool IsCompleted => false;
+
+        public Turn GetAwaiter() => this;
+
+        public void GetResult()
+        {
+        }
+
+        public void OnCompleted(Action continuation) => Queue(new Continuation(continuation));
+    }
+
+    private sealed class Continuation(Action continuation) : IWaitingWork
+    {
+        public void Run() => continuation();
     }
 }

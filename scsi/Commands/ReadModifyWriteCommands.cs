@@ -29,14 +29,23 @@ internal static class ReadModifyWriteCommands
             return default;
         }
 
+        // More data than the field counts comes from an initiator that wanted more blocks than the field can say (256 reads as 0): doing
+        // a part of it would compare and write other bytes than were meant.
         command.TransferLengthWanted = 2 * range.LengthBytes;
-        if (range.BlockCount == 0)
+        if (command.DataOut.Length > 2 * range.LengthBytes)
+        {
+            command.FailCdb(CompareLengthField);
             return default;
+        }
+
         if (command.DataOut.Length < 2 * range.LengthBytes)
         {
             command.Fail(SenseCodes.InvalidFieldInCommandInformationUnit);
             return default;
         }
+
+        if (range.BlockCount == 0)
+            return default;
 
         return CompareAndWriteAsync(unit, command, geometry, range);
     }

@@ -229,6 +229,28 @@ internal sealed class TestInitiator : IDisposable
         return pairs;
     }
 
+    /// <summary>The whole answer to a SendTargets request, over all its parts.</summary>
+    public string SendTargets(string value)
+    {
+        List<byte> text = [];
+        var transferTag = PduField.NoTag;
+        var data = Text("SendTargets=" + value);
+        while (true)
+        {
+            var request = Pdu(Opcode.TextRequest, 0x80, 77);
+            request[20] = transferTag;
+            request[24] = CmdSN++;
+            request.Data = data;
+            Send(request);
+            var answer = Receive(Opcode.TextResponse);
+            text.AddRange(answer.Data);
+            if ((answer.Flags & 0x80) != 0)
+                return Encoding.UTF8.GetString([.. text]);
+            transferTag = answer[20];
+            data = [];
+        }
+    }
+
     public static int StatusOf(WirePdu loginResponse) => (int)(loginResponse[36] >> 16);
 
     public static byte[] Text(params string[] keys) => Encoding.UTF8.GetBytes(string.Concat(keys.Select(static key => key + "\0")));

@@ -34,6 +34,15 @@ internal sealed class RamDisk : BlockDevice
 
     public BlockResult? NextFlushFailure { get; set; }
 
+    /// <summary>Reads that touch this byte fail there; -1 for none.</summary>
+    public long UnreadableOffset { get; set; } = -1;
+
+    /// <summary>Writes, of zeros too, that touch this byte fail there and change nothing; -1 for none.</summary>
+    public long UnwritableOffset { get; set; } = -1;
+
+    /// <summary>Writing zeros is not implemented.</summary>
+    public bool RefusesZeroes { get; set; }
+
     public int Reads { get; private set; }
 
     public int Writes { get; private set; }
@@ -64,12 +73,16 @@ internal sealed class RamDisk : BlockDevice
     {
         Reads++;
         ReadBytes += destination.Length;
+        if (Touches(UnreadableOffset, offsetBytes, destination.Length))
+            return new(BlockResult.Fail(BlockOutcome.Unreadable, UnreadableOffset));
         return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)));
     }
 
     public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options)
     {
         Writes++;
+        if (Touches(UnwritableOffset, offsetBytes, source.Length))
+            return new(BlockResult.Fail(BlockOutcome.WriteFault, UnwritableOffset));
         if ((options & WriteOptions.ForceUnitAccess) != 0)
             ForcedWrites++;
         WrittenBytes += source.Length;
@@ -98,6 +111,10 @@ internal sealed class RamDisk : BlockDevice
     public override ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options)
     {
         ZeroWrites++;
+        if (RefusesZeroes)
+            return new(BlockResult.Fail(BlockOutcome.NotSupported));
+        if (Touches(UnwritableOffset, offsetBytes, lengthBytes))
+            return new(BlockResult.Fail(BlockOutcome.WriteFault, UnwritableOffset));
         return Run(offsetBytes, lengthBytes, () => Zero(offsetBytes, lengthBytes));
     }
 
@@ -108,12 +125,20 @@ internal sealed class RamDisk : BlockDevice
         var end = first + 1;
 
         // A run may end where its state does not: never more than 64 blocks at once.
-        last = Math.Min(last, first + 64);
+        last = Math.Min(Math.Min(last, first + 64), isMapped.Length);
+        if (first >= last)
+            return new AllocationRun(offsetBytes, 0, AllocationState.Deallocated);
         while (end < last && isMapped[end] == isMapped[first])
             end++;
         return new AllocationRun(
             offsetBytes, (long)(end - first) * geometry.LogicalBlockBytes,
             isMapped[first] ? AllocationState.Mapped : AllocationState.Deallocated);
+    }
+
+    public void ResetCounts()
+    {
+        Reads = Writes = ForcedWrites = Flushes = Discards = ZeroWrites = 0;
+        ReadBytes = WrittenBytes = 0;
     }
 
     public void Resize(int blocks)
@@ -165,6 +190,8 @@ internal sealed class RamDisk : BlockDevice
         effect();
         return BlockResult.Success;
     }
+
+    private static bool Touches(long place, long offsetBytes, long lengthBytes) => place >= offsetBytes && place < offsetBytes + lengthBytes;
 
     private void Zero(long offsetBytes, long lengthBytes)
     {

@@ -55,6 +55,21 @@ public sealed class ReadModifyWriteTests
     }
 
     [Fact]
+    public void CompareAndWrite_WithMoreDataThanTheFieldCounts_IsRefused()
+    {
+        using var initiator = new Initiator();
+        Refused("89 00 00 00 00 00 00 00 00 04 00 00 00 02 00 00", new byte[2560]);
+        Refused("89 00 00 00 00 00 00 00 00 04 00 00 00 00 00 00", new byte[2 * 256 * 512]);
+        Assert.Equal((0, 0), (initiator.Disk.Reads, initiator.Disk.Writes));
+
+        void Refused(string cdb, byte[] data)
+        {
+            initiator.AssertSense(0x052400, cdb, data);
+            Assert.Equal(Initiator.Hex("C0 00 0D"), initiator.Command.Sense[15..18].ToArray());
+        }
+    }
+
+    [Fact]
     public async Task CompareAndWrite_RunsAlone()
     {
         using var initiator = new Initiator();

@@ -178,7 +178,8 @@ internal sealed class DiskServer : IServedDisks, IAsyncDisposable
         if (lun >= ScsiLun.Count)
             throw new StoreException(StoreError.Invalid, $"a target has at most {ScsiLun.Count} logical units; '{info.Name}' would be one more");
         var device = store.OpenDisk(info.Name, passphrase is null ? default : passphrase.Bytes);
-        var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(info.Id, info.Name), unitOptions);
+        var options = unitOptions with { Memory = new DiskMemory(store, info.Id) };
+        var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(info.Id, info.Name), options);
         if (!Target.TryAddLun(lun, unit))
             throw new InvalidOperationException($"LUN {lun} is taken");
         lock (gate)
