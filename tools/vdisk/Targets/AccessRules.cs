@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text;
+using CowScsi.Iscsi;
 
 namespace CowScsi.Vdisk.Targets;
 
@@ -84,6 +85,17 @@ internal sealed record AccessRules
             return $"network '{networkTwice}' is there twice";
         return ExplainUsers();
     }
+
+    /// <summary>The rules as the iSCSI server takes them; only of rules that are valid.</summary>
+    public IscsiAccess ToIscsi() => new()
+    {
+        Users = [.. Users.Select(static user => new IscsiChapUser(user.Name, user.Secret))],
+        Mutual = Mutual is null ? null : new IscsiChapCredentials(Mutual.Name, Mutual.Secret),
+        Initiators = Initiators,
+        Networks = [.. Networks.Select(static text => IPNetwork.Parse(text))],
+        // That somebody insisted was asked when the secret came.
+        AllowShortSecrets = Users.Any(static user => user.IsShort) || Mutual is { IsShort: true },
+    };
 
     private string? ExplainUsers()
     {

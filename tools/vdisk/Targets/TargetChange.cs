@@ -18,6 +18,7 @@ namespace CowScsi.Vdisk.Targets;
 [JsonDerivedType(typeof(AddPortal), "add_portal")]
 [JsonDerivedType(typeof(RemovePortal), "remove_portal")]
 [JsonDerivedType(typeof(RedirectTarget), "redirect")]
+[JsonDerivedType(typeof(ResetTargets), "reset")]
 internal abstract record TargetChange
 {
     /// <summary>Where a target's name is wanted: the rules of discovery sessions.</summary>
@@ -37,7 +38,8 @@ internal sealed record UnmapDisk(string Target, string Disk, bool Force) : Targe
 
 internal sealed record AllowInitiators(string Target, IReadOnlyList<string> Initiators, IReadOnlyList<string> Networks) : TargetChange;
 
-internal sealed record DenyInitiators(string Target, IReadOnlyList<string> Initiators, IReadOnlyList<string> Networks) : TargetChange;
+/// <param name="Force">Also where a list becomes empty, which lets everyone in.</param>
+internal sealed record DenyInitiators(string Target, IReadOnlyList<string> Initiators, IReadOnlyList<string> Networks, bool Force) : TargetChange;
 
 /// <param name="Mutual">The target's own name and secret, instead of an initiator's.</param>
 /// <param name="Force">Takes a secret below 12 bytes.</param>
@@ -47,7 +49,9 @@ internal sealed record PutUser(string Target, string User, string Secret, bool M
     public override string ToString() => $"{nameof(PutUser)} {Target} {User}";
 }
 
-internal sealed record RemoveUser(string Target, string User, bool Mutual) : TargetChange;
+/// <param name="Mutual">The target's own, instead of an initiator's.</param>
+/// <param name="Force">Also where it is the last user, so that nobody need prove anything any more.</param>
+internal sealed record RemoveUser(string Target, string User, bool Mutual, bool Force) : TargetChange;
 
 internal sealed record AddPortal(string Portal) : TargetChange;
 
@@ -55,3 +59,7 @@ internal sealed record RemovePortal(string Portal) : TargetChange;
 
 /// <param name="To">HOST:PORT; null serves the target here again.</param>
 internal sealed record RedirectTarget(string Target, string? To, bool Permanent) : TargetChange;
+
+/// <summary>Everything as in a new store, also where it could not be read.</summary>
+/// <param name="Force">Also while initiators are logged in.</param>
+internal sealed record ResetTargets(bool Force) : TargetChange;

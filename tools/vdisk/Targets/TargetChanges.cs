@@ -9,31 +9,33 @@ namespace CowScsi.Vdisk.Targets;
 /// What each change makes of a configuration: a pure function. Whatever a change asks for is checked here, by the same rules that stored
 /// records are read by; a refusal is a <see cref="CommandException"/> and nothing has changed.
 /// </summary>
+/// <param name="Store">Identity of the store.</param>
 /// <param name="FindDisk">A disk by its name; throws where there is none.</param>
 /// <param name="ListDisks">All disks that may be mapped unasked.</param>
-internal sealed record TargetChanges(Func<string, DiskInfo> FindDisk, Func<IEnumerable<DiskInfo>> ListDisks)
+internal sealed record TargetChanges(Guid Store, Func<string, DiskInfo> FindDisk, Func<IEnumerable<DiskInfo>> ListDisks)
 {
-    public TargetConfiguration Apply(TargetConfiguration from, TargetChange change)
+    public TargetConfiguration Apply(TargetConfiguration present, TargetChange change)
     {
         var changed = change switch
         {
-            CreateTarget create => Create(from, create),
-            DeleteTarget delete => from with { Targets = from.Targets.Remove(from.Find(delete.Target)) },
-            MapDisk map => Map(from, map),
-            UnmapDisk unmap => Unmap(from, unmap),
-            AllowInitiators allow => WithRules(from, allow.Target, rules => Allow(rules, allow)),
-            DenyInitiators deny => WithRules(from, deny.Target, rules => Deny(rules, deny)),
-            PutUser put => WithRules(from, put.Target, rules => Put(rules, put)),
-            RemoveUser remove => WithRules(from, remove.Target, rules => Remove(rules, remove)),
-            AddPortal add => Add(from, add),
-            RemovePortal remove => Remove(from, remove),
-            RedirectTarget redirect => Redirect(from, redirect),
+            CreateTarget create => Create(present, create),
+            DeleteTarget delete => present with { Targets = present.Targets.Remove(present.Find(delete.Target)) },
+            MapDisk map => Map(present, map),
+            UnmapDisk unmap => Unmap(present, unmap),
+            AllowInitiators allow => WithRules(present, allow.Target, rules => Allow(rules, allow)),
+            DenyInitiators deny => WithRules(present, deny.Target, rules => Deny(rules, deny)),
+            PutUser put => WithRules(present, put.Target, rules => Put(rules, put)),
+            RemoveUser remove => WithRules(present, remove.Target, rules => Remove(rules, remove)),
+            AddPortal add => Add(present, add),
+            RemovePortal remove => Remove(present, remove),
+            RedirectTarget redirect => Redirect(present, redirect),
+            ResetTargets => TargetConfiguration.Default(Store).WithDisks(ListDisks()),
             _ => throw CommandException.Usage("the change is not known"),
         };
         return changed.Explain() is { } problem ? throw CommandException.Usage(problem) : changed;
     }
 
-    private TargetConfiguration Create(TargetConfiguration from, CreateTarget create)
+    private TargetConfiguration Create(TargetConfiguration present, CreateTarget create)
     {
         var record = new TargetRecord
         {
@@ -46,25 +48,25 @@ internal sealed record TargetChanges(Func<string, DiskInfo> FindDisk, Func<IEnum
             Redirect = null,
         };
         Require(record.Explain());
-        if (from.Targets.Exists(target => target.Name == record.Name))
+        if (present.Targets.Exists(target => target.Name == record.Name))
             throw CommandException.Failed($"target '{record.Name}' exists already; choose another name");
-        var number = from.Config.NextTarget;
+        var number = present.Config.NextTarget;
         if (number > TargetRecord.NumberMax)
             throw CommandException.Failed($"the store has had {TargetRecord.NumberMax} targets; it can have no more");
         var made = new ConfiguredTarget(number, record, ImmutableSortedDictionary<int, LunRecord>.Empty);
-        var changed = new TargetConfiguration(from.Config with { NextTarget = number + 1 }, from.Targets.Add(made));
+        var changed = new TargetConfiguration(present.Config with { NextTarget = number + 1 }, present.Targets.Add(made));
         return create.AllDisks ? changed.WithDisks(ListDisks()) : changed;
     }
 
-    private TargetConfiguration Map(TargetConfiguration from, MapDisk map)
+    private TargetConfiguration Map(TargetConfiguration present, MapDisk map)
     {
-        var target = from.Find(map.Target);
+        var target = present.Find(map.Target);
         var disk = FindDisk(map.Disk);
         if (map.Lun is < 0 or >= Scsi.ScsiLun.Count)
             throw CommandException.Usage($"--lun is 0 to {Scsi.ScsiLun.Count - 1}");
         if (target.FindLun(disk.Id) is { } lun && target.Luns[lun].Mapped)
             throw CommandException.Failed($"'{disk.Name}' is LUN {lun} of '{target.Name}' already; unmap it first to change that");
-        foreach (var other in from.Targets)
+        foreach (var other in present.Targets)
         {
             if (other.FindLun(disk.Id) is { } there && other.Luns[there] is { Mapped: true } look && (look.ReadOnly, look.Removable) != (map.ReadOnly, map.Removable))
             {
@@ -74,16 +76,16 @@ internal sealed record TargetChanges(Func<string, DiskInfo> FindDisk, Func<IEnum
             }
         }
 
-        return from.With(target.WithDisk(disk, map.Lun, LunRecord.Of(disk.Id) with { ReadOnly = map.ReadOnly, Removable = map.Removable }));
+        return present.With(target.WithDisk(disk, map.Lun, LunRecord.Of(disk.Id) with { ReadOnly = map.ReadOnly, Removable = map.Removable }));
     }
 
-    private TargetConfiguration Unmap(TargetConfiguration from, UnmapDisk unmap)
+    private TargetConfiguration Unmap(TargetConfiguration present, UnmapDisk unmap)
     {
-        var target = from.Find(unmap.Target);
+        var target = present.Find(unmap.Target);
         var disk = FindDisk(unmap.Disk);
         if (target.FindLun(disk.Id) is not { } lun || !target.Luns[lun].Mapped)
             throw new CommandException(ExitCode.NotFound, $"'{disk.Name}' is not mapped on '{target.Name}'");
-        return from.With(target with { Luns = target.Luns.SetItem(lun, target.Luns[lun] with { Mapped = false }) });
+        return present.With(target with { Luns = target.Luns.SetItem(lun, target.Luns[lun] with { Mapped = false }) });
     }
 
     private static string Look(LunRecord look) => (look.ReadOnly, look.Removable) switch
@@ -100,11 +102,18 @@ internal sealed record TargetChanges(Func<string, DiskInfo> FindDisk, Func<IEnum
         Networks = Union(rules.Networks, Networks(allow.Networks)),
     };
 
-    private static AccessRules Deny(AccessRules rules, DenyInitiators deny) => rules with
+    private static AccessRules Deny(AccessRules rules, DenyInitiators deny)
     {
-        Initiators = Without(rules.Initiators, Initiators(deny.Initiators)),
-        Networks = Without(rules.Networks, Networks(deny.Networks)),
-    };
+        var changed = rules with
+        {
+            Initiators = Without(rules.Initiators, Initiators(deny.Initiators)),
+            Networks = Without(rules.Networks, Networks(deny.Networks)),
+        };
+        var opens = (rules.Initiators.Count > 0 && changed.Initiators.Count == 0) || (rules.Networks.Count > 0 && changed.Networks.Count == 0);
+        return opens && !deny.Force
+            ? throw CommandException.Failed("that takes out the last of a list, and an empty list lets everyone in; allow another one first, or say --force")
+            : changed;
+    }
 
     private static AccessRules Put(AccessRules rules, PutUser put)
     {
@@ -141,32 +150,34 @@ internal sealed record TargetChanges(Func<string, DiskInfo> FindDisk, Func<IEnum
                 ExitCode.NotFound, $"there is no user '{DiskAddress.Printable(remove.User)}'" + (near is null ? "" : $"; did you mean '{near}'?"));
         }
 
+        if (rules.Users.Count == 1 && !remove.Force)
+            throw CommandException.Failed($"'{DiskAddress.Printable(remove.User)}' is the last user, and without one nobody is asked for a secret; add another one first, or say --force");
         return rules with { Users = [.. rules.Users.Where(user => user.Name != remove.User)] };
     }
 
-    private static TargetConfiguration Add(TargetConfiguration from, AddPortal add)
+    private static TargetConfiguration Add(TargetConfiguration present, AddPortal add)
     {
         var portal = Kept(add.Portal);
-        if (from.Config.Portals.Contains(portal, StringComparer.Ordinal))
+        if (present.Config.Portals.Contains(portal, StringComparer.Ordinal))
             throw CommandException.Failed($"portal {portal} is there already");
-        return WithConfig(from, from.Config with { Portals = [.. from.Config.Portals, portal] });
+        return WithConfig(present, present.Config with { Portals = [.. present.Config.Portals, portal] });
     }
 
-    private static TargetConfiguration Remove(TargetConfiguration from, RemovePortal remove)
+    private static TargetConfiguration Remove(TargetConfiguration present, RemovePortal remove)
     {
         var portal = Kept(remove.Portal);
-        if (!from.Config.Portals.Contains(portal, StringComparer.Ordinal))
+        if (!present.Config.Portals.Contains(portal, StringComparer.Ordinal))
             throw new CommandException(ExitCode.NotFound, $"there is no portal {portal}; 'vdisk target portal list' shows what there is");
-        if (from.Config.Portals.Count == 1)
+        if (present.Config.Portals.Count == 1)
             throw CommandException.Failed($"{portal} is the only portal; add another one first");
-        return WithConfig(from, from.Config with { Portals = [.. from.Config.Portals.Where(known => known != portal)] });
+        return WithConfig(present, present.Config with { Portals = [.. present.Config.Portals.Where(known => known != portal)] });
     }
 
-    private static TargetConfiguration Redirect(TargetConfiguration from, RedirectTarget redirect)
+    private static TargetConfiguration Redirect(TargetConfiguration present, RedirectTarget redirect)
     {
-        var target = from.Find(redirect.Target);
+        var target = present.Find(redirect.Target);
         var rule = redirect.To is null ? null : new RedirectRule(Kept(redirect.To), redirect.Permanent);
-        return from.With(target with { Record = target.Record with { Redirect = rule } });
+        return present.With(target with { Record = target.Record with { Redirect = rule } });
     }
 
     /// <summary>A portal as it is kept: where it is next time, so with a port.</summary>
@@ -177,18 +188,18 @@ internal sealed record TargetChanges(Func<string, DiskInfo> FindDisk, Func<IEnum
         return portal.Port == 0 ? throw CommandException.Usage($"'{text}' has port 0, which is another one each time; give a port") : portal.ToString();
     }
 
-    private static TargetConfiguration WithConfig(TargetConfiguration from, ConfigRecord config)
+    private static TargetConfiguration WithConfig(TargetConfiguration present, ConfigRecord config)
     {
         Require(config.Explain());
-        return from with { Config = config };
+        return present with { Config = config };
     }
 
-    private static TargetConfiguration WithRules(TargetConfiguration from, string target, Func<AccessRules, AccessRules> change)
+    private static TargetConfiguration WithRules(TargetConfiguration present, string target, Func<AccessRules, AccessRules> change)
     {
         if (target == TargetChange.Discovery)
-            return from with { Config = from.Config with { Discovery = Checked(change(from.Config.Discovery)) } };
-        var found = from.Find(target);
-        return from.With(found with { Record = found.Record with { Access = Checked(change(found.Record.Access)) } });
+            return present with { Config = present.Config with { Discovery = Checked(change(present.Config.Discovery)) } };
+        var found = present.Find(target);
+        return present.With(found with { Record = found.Record with { Access = Checked(change(found.Record.Access)) } });
     }
 
     private static AccessRules Checked(AccessRules rules)

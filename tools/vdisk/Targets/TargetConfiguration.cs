@@ -97,6 +97,8 @@ internal sealed record TargetConfiguration(ConfigRecord Config, ImmutableList<Co
         return new TargetConfiguration(config, [new ConfiguredTarget(first, target, ImmutableSortedDictionary<int, LunRecord>.Empty)]);
     }
 
+    public bool HasSecrets => Config.Discovery.Users.Count > 0 || Targets.Exists(static target => target.Record.Access.Users.Count > 0);
+
     /// <summary>The target of a name, or of what stands behind the colon of exactly one name.</summary>
     public ConfiguredTarget Find(string name)
     {
@@ -171,13 +173,17 @@ internal sealed record TargetConfiguration(ConfigRecord Config, ImmutableList<Co
         return null;
     }
 
-    /// <summary>Null where all that one record alone cannot say is right too, else what is wrong.</summary>
+    /// <summary>Null where the records are valid, each alone and all together; else what is wrong.</summary>
     public string? Explain()
     {
+        if (Config.Explain() is { } wrong)
+            return wrong;
         var names = new HashSet<string>(StringComparer.Ordinal);
         var looks = new Dictionary<Guid, LunRecord>();
         foreach (var target in Targets)
         {
+            if (target.Record.Explain() is { } problem)
+                return problem;
             if (!names.Add(target.Name))
                 return $"two targets are called '{target.Name}'";
             var disks = new HashSet<Guid>();

@@ -1,4 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Net;
+using CowScsi.Iscsi;
 using CowScsi.Scsi;
 using CowScsi.Vdisk.Serving;
 
@@ -7,7 +9,28 @@ namespace CowScsi.Vdisk.Targets;
 /// <summary>Where logins to a target are sent instead.</summary>
 /// <param name="To">HOST:PORT, as it is printed.</param>
 /// <param name="Permanent">Whether initiators may remember it.</param>
-internal sealed record RedirectRule(string To, bool Permanent);
+internal sealed record RedirectRule(string To, bool Permanent)
+{
+    /// <summary>Null where initiators can be told it, else what is wrong.</summary>
+    public string? Explain()
+    {
+        if (!Portal.TryParse(To, out var to, out _) || to.Port == 0 || to.ToString() != To)
+            return "redirect is not to HOST:PORT";
+        try
+        {
+            _ = ToIscsi();
+            return null;
+        }
+        catch (ArgumentException)
+        {
+            return $"initiators cannot be sent to '{To}': give an address or a host's name";
+        }
+    }
+
+    public IscsiRedirection ToIscsi() => Portal.TryParse(To, out var to, out var error)
+        ? new IscsiRedirection(IPAddress.TryParse(to.Host, out var address) ? new IPEndPoint(address, to.Port) : new DnsEndPoint(to.Host, to.Port), Permanent)
+        : throw new ArgumentException(error);
+}
 
 /// <summary>
 /// Setting `target/N`: a target. N is its number, 1 to 65535, in decimal without leading zeros; it is the relative identifier of the
@@ -59,8 +82,6 @@ internal sealed record TargetRecord
             return problem;
         if (NextLun is < 0 or > ScsiLun.Count)
             return $"next_lun {NextLun} is not 0 to {ScsiLun.Count}";
-        if (Redirect is not null && (!Portal.TryParse(Redirect.To, out var to, out _) || to.Port == 0 || to.ToString() != Redirect.To))
-            return "redirect is not to HOST:PORT";
-        return Access.Explain();
+        return Redirect?.Explain() ?? Access.Explain();
     }
 }

@@ -39,11 +39,10 @@ internal static class TargetSettings
                 throw CommandException.Usage($"'{key}' would have {value.Length} bytes of names and secrets, and can have {ValueBytesMax}; make it smaller");
         }
 
+        if (configuration.HasSecrets)
+            StoreModes.Restrict(store.Directory);
         Change(store, wanted);
     }
-
-    /// <summary>Forgets everything, also what cannot be read.</summary>
-    public static void Reset(DiskStore store) => Change(store, new SortedDictionary<string, byte[]>(StringComparer.Ordinal));
 
     /// <summary>Reads settings of a store; <paramref name="error"/> says which is wrong and why, and quotes no value.</summary>
     internal static bool TryParse(
