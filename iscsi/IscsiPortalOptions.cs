@@ -25,6 +25,9 @@ public sealed class IscsiPortalOptions
     /// <summary>Sessions, discovery sessions included; further logins are told "out of resources".</summary>
     public int SessionsMax { get; init; } = 1024;
 
+    /// <summary>MaxConnections, the target's side of the negotiation: TCP connections of one session, 1 to 64.</summary>
+    public int MaxConnections { get; init; } = 8;
+
     /// <summary>Commands a session may have outstanding (MaxCmdSN - ExpCmdSN + 1 at rest). 1 to 4096.</summary>
     public int CommandWindow { get; init; } = 128;
 
@@ -77,6 +80,7 @@ public sealed class IscsiPortalOptions
         ThrowIfOutside(LoopCount, 1, 64, nameof(LoopCount));
         ThrowIfOutside(LoginsMax, 1, 65536, nameof(LoginsMax));
         ThrowIfOutside(SessionsMax, 1, 65535, nameof(SessionsMax));
+        ThrowIfOutside(MaxConnections, 1, 64, nameof(MaxConnections));
         ThrowIfOutside(CommandWindow, 1, 4096, nameof(CommandWindow));
         ThrowIfOutside(MaxRecvDataSegmentBytes, segmentMin, segmentMax, nameof(MaxRecvDataSegmentBytes));
         ThrowIfOutside(MaxBurstBytes, segmentMin, segmentMax, nameof(MaxBurstBytes));

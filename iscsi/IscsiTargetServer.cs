@@ -25,7 +25,7 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         Options = options ?? new IscsiPortalOptions();
         Options.Validate();
         offer = new TargetOffer(
-            MaxConnections: 1,
+            (uint)Options.MaxConnections,
             Options.InitialR2T,
             Options.ImmediateData,
             (uint)Options.MaxRecvDataSegmentBytes,

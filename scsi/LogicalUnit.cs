@@ -34,7 +34,7 @@ public sealed class LogicalUnit
         Options = options;
         tasks = new TaskSet(options.TasksMax);
         mode = DefaultMode;
-        commands = CommandTable.For(IsThin(device.Geometry), options.IsRemovable);
+        commands = CommandTable.For(device.Geometry, options.IsRemovable);
         device.GeometryChanged += OnGeometryChanged;
     }
 
@@ -391,7 +391,7 @@ public sealed class LogicalUnit
     {
         lock (gate)
         {
-            commands = CommandTable.For(IsThin(device.Geometry), Options.IsRemovable);
+            commands = CommandTable.For(device.Geometry, Options.IsRemovable);
             foreach (var itl in nexuses)
                 itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
         }

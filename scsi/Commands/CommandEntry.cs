@@ -34,6 +34,9 @@ internal enum CommandCondition : byte
     NotThin = 2,
     Removable = 4,
     NotRemovable = 8,
+
+    /// <summary>The device takes atomic writes.</summary>
+    Atomic = 16,
 }
 
 /// <summary>

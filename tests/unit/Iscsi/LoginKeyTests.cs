@@ -45,7 +45,7 @@ public sealed class LoginKeyTests
     [InlineData("DataSequenceInOrder", "No", "Yes")]
     [InlineData("ErrorRecoveryLevel", "2", "0")]
     [InlineData("ErrorRecoveryLevel", "3", "Reject")]
-    [InlineData("iSCSIProtocolLevel", "2", "1")]
+    [InlineData("iSCSIProtocolLevel", "2", "2")]
     [InlineData("IFMarker", "No", "No")]
     [InlineData("OFMarker", "Yes", "No")]
     [InlineData("IFMarkInt", "1~65535", "Reject")]

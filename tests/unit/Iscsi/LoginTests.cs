@@ -133,12 +133,8 @@ public sealed class LoginTests
             [(first.Tsih, LoginStatus.TooManyConnections), ((ushort)(first.Tsih + 1), LoginStatus.SessionDoesNotExist)];
         foreach (var (tsih, status) in cases)
         {
-            using var second = target.Connect();
-            var pdu = second.LoginRequest(0x87, Initiator, Target);
-            pdu.Header[14] = (byte)(tsih >> 8);
-            pdu.Header[15] = (byte)tsih;
-            second.Send(pdu);
-            Assert.Equal((int)status, TestInitiator.StatusOf(second.Receive(Opcode.LoginResponse)));
+            using var second = new TestInitiator(target.Portal) { JoinedTsih = tsih, ConnectionId = 1 };
+            Assert.Equal((int)status, TestInitiator.StatusOf(second.ExchangeLogin(0x87, Initiator, Target)));
         }
 
         first.ClearUnitAttentions();

@@ -74,6 +74,11 @@ internal sealed class TestInitiator : IDisposable
 
     public ushort Tsih { get; private set; }
 
+    /// <summary>The session that a login adds its connection to; 0 for a new one.</summary>
+    public ushort JoinedTsih { get; init; }
+
+    public ushort ConnectionId { get; init; }
+
     /// <summary>Logical unit of the commands, peripheral device addressing.</summary>
     public byte Lun { get; init; }
 
@@ -194,11 +199,22 @@ internal sealed class TestInitiator : IDisposable
         }
     }
 
+    /// <summary>Reads until the target ends its side, then ends ours, as an initiator does.</summary>
+    public List<Opcode> ReceiveToEndAndClose()
+    {
+        var seen = ReceiveToEnd();
+        socket.Close();
+        return seen;
+    }
+
     public WirePdu LoginRequest(byte flags, params string[] keys)
     {
         var pdu = Pdu(Opcode.LoginRequest, flags, 0);
         pdu.Header[0] |= 0x40;
         Isid.CopyTo(pdu.Header, 8);
+        pdu.Header[14] = (byte)(JoinedTsih >> 8);
+        pdu.Header[15] = (byte)JoinedTsih;
+        pdu[20] = (uint)ConnectionId << 16;
         pdu[24] = CmdSN;
         pdu[28] = ExpStatSN;
         pdu.Data = Text(keys);

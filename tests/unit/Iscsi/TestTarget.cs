@@ -55,6 +55,7 @@ internal sealed class TestTarget : IAsyncDisposable
         MaxRecvDataSegmentBytes = options.MaxRecvDataSegmentBytes,
         MaxBurstBytes = options.MaxBurstBytes,
         FirstBurstBytes = options.FirstBurstBytes,
+        MaxConnections = options.MaxConnections,
         MaxOutstandingR2T = options.MaxOutstandingR2T,
         InitialR2T = options.InitialR2T,
         ImmediateData = options.ImmediateData,

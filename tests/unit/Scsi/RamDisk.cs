@@ -15,9 +15,13 @@ internal sealed class RamDisk : BlockDevice
     private BlockGeometry geometry;
 
     public RamDisk(
-        int blocks = 2048, int blockBytes = 512, int discardBytes = 4096, bool isReadOnly = false, bool hasCache = true)
+        int blocks = 2048, int blockBytes = 512, int discardBytes = 4096, bool isReadOnly = false, bool hasCache = true,
+        int atomicBytes = 256 << 10)
     {
-        geometry = new BlockGeometry((long)blocks * blockBytes, blockBytes, 4096, 65536, discardBytes, isReadOnly, hasCache);
+        geometry = new BlockGeometry((long)blocks * blockBytes, blockBytes, 4096, 65536, discardBytes, isReadOnly, hasCache)
+        {
+            AtomicWriteBytesMax = atomicBytes,
+        };
         bytes = new byte[blocks * blockBytes];
         isMapped = new bool[blocks];
     }
@@ -48,6 +52,8 @@ internal sealed class RamDisk : BlockDevice
     public int Writes { get; private set; }
 
     public int ForcedWrites { get; private set; }
+
+    public int AtomicWrites { get; private set; }
 
     public int Flushes { get; private set; }
 
@@ -85,6 +91,8 @@ internal sealed class RamDisk : BlockDevice
             return new(BlockResult.Fail(BlockOutcome.WriteFault, UnwritableOffset));
         if ((options & WriteOptions.ForceUnitAccess) != 0)
             ForcedWrites++;
+        if ((options & WriteOptions.Atomic) != 0)
+            AtomicWrites++;
         WrittenBytes += source.Length;
         return Run(offsetBytes, source.Length, () =>
         {
