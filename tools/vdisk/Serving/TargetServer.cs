@@ -4,7 +4,6 @@ using CowScsi.Engine;
 using CowScsi.Iscsi;
 using CowScsi.Layers;
 using CowScsi.Scsi;
-using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Passphrases;
 using CowScsi.Vdisk.Targets;
 
