@@ -29,7 +29,8 @@ public sealed class ResizeFailureTests
         Assert.Equal(store.GetDisk("a").SizeBytes, disk.Geometry.SizeBytes);
         Volatile.Write(ref isArmed, false);
         await disk.DisposeAsync();
-        await store.DisposeAsync();
+        // The log is failed for good, and closing says so.
+        await Assert.ThrowsAsync<StoreException>(async () => await store.DisposeAsync());
 
         // What a failed flush leaves on the disk is one of the two sizes, for the catalog as for whoever opens it.
         await using var reopened = folder.Open();
