@@ -13,7 +13,7 @@ namespace CowScsi.VhostUser;
 /// One thread accepts, reads messages and carries them out; a front end that breaks the protocol is closed with one line to the operator.
 /// Every message is checked by <see cref="MessageRule"/> before its payload is read.
 /// </remarks>
-public sealed unsafe class VhostUserServer : IAsyncDisposable
+public sealed class VhostUserServer : IAsyncDisposable
 {
     /// <summary>struct sockaddr_un holds 108 bytes, the last of them zero.</summary>
     public const int PathBytesMax = 107;
@@ -105,7 +105,7 @@ public sealed unsafe class VhostUserServer : IAsyncDisposable
         }
     }
 
-    private void ConnectOnce()
+    private unsafe void ConnectOnce()
     {
         var socket = SocketPath.Create();
         try
@@ -195,7 +195,7 @@ public sealed unsafe class VhostUserServer : IAsyncDisposable
     }
 
     /// <summary>Waits for the front end; others that connect meanwhile are refused.</summary>
-    private Ready Wait(Socket? socket)
+    private unsafe Ready Wait(Socket? socket)
     {
         var entries = stackalloc LinuxCall.PollEntry[3];
         entries[0] = new LinuxCall.PollEntry { Descriptor = (int)wakeEvent.DangerousGetHandle(), Events = LinuxCall.PollIn };

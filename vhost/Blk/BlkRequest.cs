@@ -72,6 +72,9 @@ internal sealed class BlkRequest : RingRequest
         status = BlkStatus.Ok;
         switch (type)
         {
+            case BlkRequestType.Out or BlkRequestType.Discard or BlkRequestType.WriteZeroes when device.IsReadOnly:
+                status = BlkStatus.IoError;
+                return true;
             case BlkRequestType.In when TryGetOffset(sector, dataIn.Length, out var offset):
                 return Begin(device.Disk.ReadAsync(offset, dataIn));
             case BlkRequestType.Out when TryGetOffset(sector, dataOut.Length, out var offset):

@@ -158,7 +158,7 @@ internal sealed partial class FrontEndSession
         var ring = Find(message.UInt32(0));
         Stop(ring);
         BinaryPrimitives.WriteUInt32LittleEndian(message.Payload[4..], ring.Base);
-        Send(message.Type, message.Payload, null);
+        Send(message.Type, message.Payload);
     }
 
     /// <summary>Stops a ring once all that was taken from it is answered.</summary>

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Net.Sockets;
-using CowScsi.VhostUser.Memory;
 using CowScsi.VhostUser.Messages;
 using CowScsi.VhostUser.Native;
 using Microsoft.Win32.SafeHandles;
@@ -183,7 +182,7 @@ internal sealed partial class FrontEndSession
         if (size != message.PayloadBytes - MessageRule.ConfigHeaderBytes || offset > MessageRule.ConfigBytesMax || size > MessageRule.ConfigBytesMax - offset)
         {
             // An empty payload is the protocol's word for an error here.
-            Send(message.Type, [], null);
+            Send(message.Type, []);
             return;
         }
 
@@ -191,7 +190,7 @@ internal sealed partial class FrontEndSession
         config.Clear();
         device.ReadConfig(config);
         config.Slice((int)offset, (int)size).CopyTo(message.Payload[MessageRule.ConfigHeaderBytes..]);
-        Send(message.Type, message.Payload, null);
+        Send(message.Type, message.Payload);
     }
 
     private void SetConfig(Message message)
@@ -256,7 +255,7 @@ internal sealed partial class FrontEndSession
         BinaryPrimitives.WriteUInt32LittleEndian(header, (uint)BackEndMessage.ConfigChanged);
         BinaryPrimitives.WriteUInt32LittleEndian(header[4..], MessageRule.Version);
         BinaryPrimitives.WriteUInt32LittleEndian(header[8..], 0);
-        if (!LinuxCall.TrySend(backEndSocket!, header, null, timeoutMilliseconds: 0))
+        if (!LinuxCall.TrySend(backEndSocket!, header, [], timeoutMilliseconds: 0))
             log("the front end was not told of a change of the device's configuration: its socket takes nothing");
     }
 
@@ -264,7 +263,7 @@ internal sealed partial class FrontEndSession
     {
         Span<byte> payload = stackalloc byte[MessageRule.NumberBytes];
         BinaryPrimitives.WriteUInt64LittleEndian(payload, number);
-        Send(message.Type, payload, null);
+        Send(message.Type, payload);
     }
 
     private void Acknowledge(Message message, bool isDone)
@@ -275,14 +274,14 @@ internal sealed partial class FrontEndSession
             log($"{message.Type} of {message.PayloadBytes} bytes refused: what it changes is read-only");
     }
 
-    private void Send(FrontEndMessage type, ReadOnlySpan<byte> payload, SafeFileHandle? descriptor)
+    private void Send(FrontEndMessage type, ReadOnlySpan<byte> payload, params ReadOnlySpan<SafeFileHandle> descriptors)
     {
         Span<byte> bytes = stackalloc byte[MessageRule.HeaderBytes + MessageRule.PayloadBytesLimit];
         BinaryPrimitives.WriteUInt32LittleEndian(bytes, (uint)type);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[4..], MessageRule.Version | MessageRule.ReplyFlag);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[8..], (uint)payload.Length);
         payload.CopyTo(bytes[MessageRule.HeaderBytes..]);
-        if (!LinuxCall.TrySend(socket.SafeHandle, bytes[..(MessageRule.HeaderBytes + payload.Length)], descriptor, SendTimeoutMilliseconds))
+        if (!LinuxCall.TrySend(socket.SafeHandle, bytes[..(MessageRule.HeaderBytes + payload.Length)], descriptors, SendTimeoutMilliseconds))
             throw new FrontEndException("the front end takes no answer");
     }
 }

@@ -68,13 +68,24 @@ internal static unsafe partial class LinuxCall
     }
 
     /// <summary>Sends all of <paramref name="bytes"/>, waiting where the socket is full for up to <paramref name="timeoutMilliseconds"/>.</summary>
-    public static bool TrySend(SafeHandle socket, ReadOnlySpan<byte> bytes, SafeFileHandle? descriptor, int timeoutMilliseconds)
+    /// <param name="socket">A stream socket.</param>
+    /// <param name="bytes">What to send.</param>
+    /// <param name="descriptors">Descriptors that go with the first byte; the caller keeps them.</param>
+    /// <param name="timeoutMilliseconds">How long to wait for room.</param>
+    public static bool TrySend(SafeHandle socket, ReadOnlySpan<byte> bytes, ReadOnlySpan<SafeFileHandle> descriptors, int timeoutMilliseconds)
     {
-        var control = stackalloc byte[ControlHeaderBytes + sizeof(long)];
-        var isHeld = false;
+        var controlBytes = ControlHeaderBytes + (((descriptors.Length * sizeof(int)) + 7) & ~7);
+        var control = stackalloc byte[controlBytes];
+        var heldCount = 0;
         try
         {
-            descriptor?.DangerousAddRef(ref isHeld);
+            for (; heldCount < descriptors.Length; heldCount++)
+            {
+                var isHeld = false;
+                descriptors[heldCount].DangerousAddRef(ref isHeld);
+                ((int*)(control + ControlHeaderBytes))[heldCount] = (int)descriptors[heldCount].DangerousGetHandle();
+            }
+
             fixed (byte* start = bytes)
             {
                 var sentBytes = 0;
@@ -82,14 +93,13 @@ internal static unsafe partial class LinuxCall
                 {
                     var vector = new IoSlice((nint)(start + sentBytes), bytes.Length - sentBytes);
                     var message = new MessageHeader { Vectors = &vector, VectorCount = 1 };
-                    if (descriptor is not null && sentBytes == 0)
+                    if (!descriptors.IsEmpty && sentBytes == 0)
                     {
-                        *(nuint*)control = ControlHeaderBytes + sizeof(int);
+                        *(nuint*)control = (nuint)(ControlHeaderBytes + (descriptors.Length * sizeof(int)));
                         ((int*)control)[2] = SocketLevel;
                         ((int*)control)[3] = ScmRights;
-                        ((int*)control)[4] = (int)descriptor.DangerousGetHandle();
                         message.Control = control;
-                        message.ControlBytes = ControlHeaderBytes + sizeof(long);
+                        message.ControlBytes = (nuint)controlBytes;
                     }
 
                     var sent = sendmsg(socket, &message, MessageDontWait | MessageNoSignal);
@@ -111,8 +121,8 @@ internal static unsafe partial class LinuxCall
         }
         finally
         {
-            if (isHeld)
-                descriptor!.DangerousRelease();
+            while (heldCount > 0)
+                descriptors[--heldCount].DangerousRelease();
         }
     }
 

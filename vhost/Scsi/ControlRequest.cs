@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.VhostUser.Rings;
 

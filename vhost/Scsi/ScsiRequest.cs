@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
-using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.VhostUser.Rings;
 
