@@ -208,15 +208,17 @@ public sealed class VhostUserServer : IAsyncDisposable
             LinuxCall.Clear(wakeEvent);
         if (isStopping)
             return Ready.Nothing;
-        if (entries[1].Returned != 0)
-        {
-            if (socket is null)
-                return Ready.Listener;
-            listener!.Accept().Dispose();
-            log("a second front end was refused: one has the device already");
-        }
 
-        return entries[2].Returned != 0 ? Ready.FrontEnd : Ready.Nothing;
+        // The front end comes first: it may be gone, and what waits behind it is its successor.
+        if (entries[2].Returned != 0)
+            return Ready.FrontEnd;
+        if (entries[1].Returned == 0)
+            return Ready.Nothing;
+        if (socket is null)
+            return Ready.Listener;
+        log("a second front end was refused: one has the device already");
+        listener!.Accept().Dispose();
+        return Ready.Nothing;
     }
 
     private void RequestCheck()

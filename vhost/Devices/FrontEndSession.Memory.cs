@@ -33,7 +33,7 @@ internal sealed partial class FrontEndSession
                 Reply(message, GuestMemory.RegionsMax);
                 return true;
             case FrontEndMessage.AddMemoryRegion:
-                memory = memory.With(ReadRegion(message, 8, out var offset) with { File = MapRegion(message, 8, offset) });
+                AddMemoryRegion(message);
                 return true;
             case FrontEndMessage.RemoveMemoryRegion:
                 RemoveMemoryRegion(message);
@@ -110,6 +110,22 @@ internal sealed partial class FrontEndSession
         finally
         {
             Unmap(old.Regions);
+        }
+    }
+
+    private void AddMemoryRegion(Message message)
+    {
+        var region = ReadRegion(message, 8, out var offset) with { File = MapRegion(message, 8, offset) };
+        try
+        {
+            var more = memory.With(region);
+            Rebuild(() => memory = more);
+        }
+        catch (FrontEndException)
+        {
+            if (!memory.Regions.Contains(region))
+                region.File.Dispose();
+            throw;
         }
     }
 

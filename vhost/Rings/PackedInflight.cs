@@ -73,8 +73,11 @@ internal sealed unsafe class PackedInflight
         }
 
         Set(FreeHeadOffset, UInt16(OldFreeHeadOffset));
+        CrashPoint.Reach();
         Set(UsedIndexOffset, (ushort)(UInt16(OldUsedIndexOffset) % size));
+        CrashPoint.Reach();
         *(byte*)(region + UsedWrapOffset) = Byte(OldUsedWrapOffset);
+        CrashPoint.Reach();
         StrikeOutFree();
         return CollectReplayed();
     }
@@ -86,8 +89,11 @@ internal sealed unsafe class PackedInflight
         if (head >= size)
             return head;
         *(ushort*)(Entry(head) + NumOffset) = 0;
+        CrashPoint.Reach();
         *(ulong*)(Entry(head) + CounterOffset) = counter++;
+        CrashPoint.Reach();
         Volatile.Write(ref *(byte*)Entry(head), 1);
+        CrashPoint.Reach();
         return head;
     }
 
@@ -99,14 +105,22 @@ internal sealed unsafe class PackedInflight
             return false;
         if (isLast)
             *(ushort*)(Entry(head) + LastOffset) = free;
+        CrashPoint.Reach();
         (*(ushort*)(Entry(head) + NumOffset))++;
+        CrashPoint.Reach();
         *(ulong*)(Entry(free) + AddressOffset) = descriptor.Address;
+        CrashPoint.Reach();
         *(uint*)(Entry(free) + LengthOffset) = descriptor.Length;
+        CrashPoint.Reach();
         *(ushort*)(Entry(free) + FlagsOffset) = (ushort)descriptor.PackedFlags;
+        CrashPoint.Reach();
         *(ushort*)(Entry(free) + IdOffset) = descriptor.PackedId;
+        CrashPoint.Reach();
         Set(FreeHeadOffset, *(ushort*)(Entry(free) + NextOffset));
+        CrashPoint.Reach();
         if (isLast)
             Volatile.Write(ref *(ushort*)(region + OldFreeHeadOffset), UInt16(FreeHeadOffset));
+        CrashPoint.Reach();
         return true;
     }
 
@@ -118,9 +132,13 @@ internal sealed unsafe class PackedInflight
         var last = *(ushort*)(Entry(head) + LastOffset);
         if (last < size)
             *(ushort*)(Entry(last) + NextOffset) = UInt16(FreeHeadOffset);
+        CrashPoint.Reach();
         Set(FreeHeadOffset, head);
+        CrashPoint.Reach();
         *(byte*)(region + UsedWrapOffset) = usedWrap ? (byte)1 : (byte)0;
+        CrashPoint.Reach();
         Volatile.Write(ref *(ushort*)(region + UsedIndexOffset), usedIndex);
+        CrashPoint.Reach();
     }
 
     /// <summary>It is shown: struck out, and the new state becomes the old one.</summary>
@@ -128,6 +146,7 @@ internal sealed unsafe class PackedInflight
     {
         if (head < size)
             Volatile.Write(ref *(byte*)Entry(head), 0);
+        CrashPoint.Reach();
         Commit();
     }
 
@@ -160,10 +179,14 @@ internal sealed unsafe class PackedInflight
         for (var i = 0; i < size; i++)
             *(ushort*)(Entry(i) + NextOffset) = (ushort)(i + 1);
         Set(CountOffset, (ushort)size);
+        CrashPoint.Reach();
         Set(UsedIndexOffset, (ushort)(usedState & (Ring.SizeMax - 1)));
+        CrashPoint.Reach();
         *(byte*)(region + UsedWrapOffset) = (byte)(usedState >> 15);
+        CrashPoint.Reach();
         Commit();
         Volatile.Write(ref *(ushort*)(region + VersionOffset), InflightLayout.Version);
+        CrashPoint.Reach();
     }
 
     /// <summary>
@@ -173,9 +196,11 @@ internal sealed unsafe class PackedInflight
     private void Commit()
     {
         Volatile.Write(ref *(ushort*)(region + OldFreeHeadOffset), UInt16(FreeHeadOffset));
+        CrashPoint.Reach();
         ulong index = UInt16(UsedIndexOffset);
         ulong wrap = Byte(UsedWrapOffset);
         Volatile.Write(ref *(ulong*)(region + UsedIndexOffset), index | (index << 16) | (wrap << 32) | (wrap << 40));
+        CrashPoint.Reach();
     }
 
     private void StrikeOutFree()
@@ -184,6 +209,7 @@ internal sealed unsafe class PackedInflight
         for (var i = 0; i < size && entry < size; i++)
         {
             *(byte*)Entry(entry) = 0;
+            CrashPoint.Reach();
             entry = *(ushort*)(Entry(entry) + NextOffset);
         }
     }

@@ -108,10 +108,12 @@ internal sealed unsafe class PackedRing : Ring
         Advance(ref used, ref usedWrap, request.RingDescriptors);
         inflight?.OnPut(request.InflightEntry, (ushort)used, usedWrap);
         *(ushort*)(at + IdOffset) = request.Id;
+        CrashPoint.Reach();
         *(uint*)(at + LengthOffset) = (uint)Math.Min(request.UsedBytes, uint.MaxValue);
 
         // The driver looks at the flags first: everything above is there when it sees them.
         Volatile.Write(ref *(ushort*)(at + FlagsOffset), (ushort)flags);
+        CrashPoint.Reach();
         inflight?.OnShown(request.InflightEntry);
         putDescriptors += request.RingDescriptors;
     }

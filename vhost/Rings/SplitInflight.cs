@@ -47,8 +47,11 @@ internal sealed unsafe class SplitInflight
         {
             new Span<byte>((void*)region, HeaderBytes + (size * EntryBytes)).Clear();
             *(ushort*)(region + CountOffset) = (ushort)size;
+            CrashPoint.Reach();
             *(ushort*)(region + UsedIndexOffset) = usedIndex;
+            CrashPoint.Reach();
             Volatile.Write(ref *(ushort*)(region + VersionOffset), InflightLayout.Version);
+            CrashPoint.Reach();
             return -1;
         }
 
@@ -57,10 +60,12 @@ internal sealed unsafe class SplitInflight
         for (var i = 0; i < shown && i < size && head < size; i++)
         {
             *(byte*)Entry(head) = 0;
+            CrashPoint.Reach();
             head = *(ushort*)(Entry(head) + NextOffset);
         }
 
         *(ushort*)(region + UsedIndexOffset) = usedIndex;
+        CrashPoint.Reach();
         return CollectReplayed();
     }
 
@@ -81,14 +86,18 @@ internal sealed unsafe class SplitInflight
     public void OnTaken(ushort head)
     {
         *(ulong*)(Entry(head) + CounterOffset) = counter++;
+        CrashPoint.Reach();
         Volatile.Write(ref *(byte*)Entry(head), 1);
+        CrashPoint.Reach();
     }
 
     /// <summary>A request's answer stands in the used ring, where the driver does not see it yet: it joins the batch.</summary>
     public void OnPut(ushort head)
     {
         *(ushort*)(Entry(head) + NextOffset) = *(ushort*)(region + LastBatchHeadOffset);
+        CrashPoint.Reach();
         Volatile.Write(ref *(ushort*)(region + LastBatchHeadOffset), head);
+        CrashPoint.Reach();
         batch[batchCount++] = head;
     }
 
@@ -96,9 +105,14 @@ internal sealed unsafe class SplitInflight
     public void OnPublished(ushort usedIndex)
     {
         for (var i = 0; i < batchCount; i++)
+        {
             Volatile.Write(ref *(byte*)Entry(batch[i]), 0);
+            CrashPoint.Reach();
+        }
+
         batchCount = 0;
         Volatile.Write(ref *(ushort*)(region + UsedIndexOffset), usedIndex);
+        CrashPoint.Reach();
     }
 
     /// <summary>

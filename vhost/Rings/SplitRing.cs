@@ -77,6 +77,7 @@ internal sealed unsafe class SplitRing : Ring
         MarkWritten(request);
         var offset = UsedEntriesOffset + (UsedEntryBytes * (nextUsed & mask));
         *(uint*)(used + offset) = request.Id;
+        CrashPoint.Reach();
         *(uint*)(used + offset + sizeof(uint)) = (uint)Math.Min(request.UsedBytes, uint.MaxValue);
         MarkDeviceArea(offset, UsedEntryBytes);
         inflight?.OnPut(request.Id);
@@ -89,6 +90,7 @@ internal sealed unsafe class SplitRing : Ring
             return false;
         var before = publishedUsed;
         Volatile.Write(ref *(ushort*)(used + UsedIndexOffset), nextUsed);
+        CrashPoint.Reach();
         MarkDeviceArea(UsedIndexOffset, sizeof(ushort));
         inflight?.OnPublished(nextUsed);
         publishedUsed = nextUsed;

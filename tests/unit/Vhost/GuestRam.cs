@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CowScsi.VhostUser.Memory;
 using CowScsi.VhostUser.Native;
 using Microsoft.Win32.SafeHandles;
 
@@ -11,6 +12,7 @@ internal sealed unsafe class GuestRam : IDisposable
     public const ulong UserBase = 0x7F00_0000_0000;
 
     private readonly nint address;
+    private MappedFile? mapped;
 
     public GuestRam(int lengthBytes, ulong guestAddress = GuestBase, ulong userAddress = UserBase, SafeFileHandle? file = null)
     {
@@ -30,6 +32,10 @@ internal sealed unsafe class GuestRam : IDisposable
     public ulong UserAddress { get; }
 
     public nint Address => address;
+
+    /// <summary>The same memory as a back end has it.</summary>
+    public MappedFile Mapped => mapped ??=
+        MappedFile.Map(new SafeFileHandle(File.DangerousGetHandle(), ownsHandle: false), 0, (ulong)LengthBytes, "memory");
 
     /// <summary>Memory by its guest physical address.</summary>
     public Span<byte> At(ulong guestAddress, int lengthBytes)
@@ -55,6 +61,7 @@ internal sealed unsafe class GuestRam : IDisposable
 
     public void Dispose()
     {
+        mapped?.Dispose();
         LinuxCall.Unmap(address, LengthBytes);
         File.Dispose();
     }

@@ -46,6 +46,9 @@ internal sealed class TestFrontEnd : IDisposable
 
     public Socket Socket => socket;
 
+    /// <summary>What was negotiated.</summary>
+    public ulong Features { get; private set; }
+
     public static byte[] Number(ulong value) => BitConverter.GetBytes(value);
 
     public static byte[] Pair(uint index, uint number) => [.. BitConverter.GetBytes(index), .. BitConverter.GetBytes(number)];
@@ -107,6 +110,7 @@ internal sealed class TestFrontEnd : IDisposable
         Send(3, []);
         var wanted = offered & (options.DeviceFeatures & 0xFFFFFF | 1UL << 32 | ProtocolFeaturesBit);
         wanted |= (options.HasIndirect ? 1UL << 28 : 0) | (options.HasEventIndex ? 1UL << 29 : 0) | (options.IsPacked ? 1UL << 34 : 0);
+        Features = wanted;
         Do(2, Number(wanted));
         SetMemory(ram);
     }
