@@ -5,7 +5,7 @@ internal delegate ValueTask CommandHandler(ItlNexus itl, ScsiCommand command);
 
 /// <summary>What the checks before the handler have to know of a command.</summary>
 [Flags]
-internal enum CommandTraits : byte
+internal enum CommandTraits : ushort
 {
     None = 0,
 
@@ -23,6 +23,12 @@ internal enum CommandTraits : byte
 
     /// <summary>Is carried out although another nexus has reserved the logical unit (SPC-2, 5.5.1).</summary>
     IgnoresReservation = 16,
+
+    /// <summary>Is carried out while the medium is being formatted or sanitized (SBC-4, 4.11.2 and 4.33).</summary>
+    DuringErasure = 256,
+
+    /// <summary>Is carried out although the last SANITIZE or FORMAT UNIT failed: another one of them.</summary>
+    AfterFailedErasure = 512,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>
@@ -37,6 +43,9 @@ internal enum CommandCondition : byte
 
     /// <summary>The device takes atomic writes.</summary>
     Atomic = 16,
+
+    /// <summary>The logical unit has a memory: what is begun here does not stay half-done.</summary>
+    Remembers = 32,
 }
 
 /// <summary>

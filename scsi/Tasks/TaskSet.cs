@@ -66,6 +66,7 @@ internal sealed class TaskSet(int tasksMax)
             task.Itl = itl;
             task.IsAbortRequested = false;
             task.IsExclusive = isExclusive;
+            task.IsRelaxed = false;
             bool mayRun;
             if (task.IsSimple)
                 mayRun = restrictingCount == 0;
@@ -106,6 +107,24 @@ internal sealed class TaskSet(int tasksMax)
                 EnableWhatMayRun();
             if (count == 0)
                 drained?.TrySetResult();
+        }
+    }
+
+    /// <summary>
+    /// An exclusive task that only waits from here on, for an operation that the others are told of, lets them in beside it.
+    /// </summary>
+    public void EndExclusion(ScsiTask task)
+    {
+        lock (gate)
+        {
+            if (exclusive != task)
+                return;
+            exclusive = null;
+            task.IsExclusive = false;
+            task.IsRelaxed = true;
+            restrictingCount--;
+            if (dormantCount > 0)
+                EnableWhatMayRun();
         }
     }
 
