@@ -78,11 +78,12 @@ public sealed partial class LogicalUnit
     /// <summary>Keeps an erasure across restarts, or forgets it; false where that could not be made durable.</summary>
     internal async ValueTask<bool> SaveErasureAsync(ErasureState? state)
     {
-        byte[]? value = null;
+        ReadOnlyMemory<byte>? value = null;
         if (state is not null)
         {
-            value = new byte[state.Bytes];
-            state.Write(value);
+            var bytes = new byte[state.Bytes];
+            state.Write(bytes);
+            value = bytes;
         }
 
         if (!await Options.Memory!.SaveAsync(ErasureState.Name, value))
@@ -139,11 +140,14 @@ public sealed partial class LogicalUnit
             return true;
         }
 
-        if (failedErasure is not { } failed || (entry.Traits & CommandTraits.AfterFailedErasure) != 0)
+        if (failedErasure is not { } failed)
             return false;
 
         // A medium whose format failed holds nothing; everything that is not about its blocks goes on.
-        if (failed.Kind == ErasureKind.Format && (entry.Traits & CommandTraits.Medium) == 0)
+        var isAllowed = failed.Kind == ErasureKind.Format
+            ? (entry.Traits & CommandTraits.AfterFailedFormat) != 0 || (entry.Traits & CommandTraits.Medium) == 0
+            : (entry.Traits & CommandTraits.AfterFailedSanitize) != 0;
+        if (isAllowed)
             return false;
         command.Fail(CodeOfFailed(failed));
         return true;

@@ -27,8 +27,14 @@ internal enum CommandTraits : ushort
     /// <summary>Is carried out while the medium is being formatted or sanitized (SBC-4, 4.11.2 and 4.33).</summary>
     DuringErasure = 256,
 
-    /// <summary>Is carried out although the last SANITIZE or FORMAT UNIT failed: another one of them.</summary>
-    AfterFailedErasure = 512,
+    /// <summary>Is carried out although the last SANITIZE failed: another one.</summary>
+    AfterFailedSanitize = 512,
+
+    /// <summary>Is carried out although the last FORMAT UNIT failed: another one, or a SANITIZE.</summary>
+    AfterFailedFormat = 1024,
+
+    /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
+    ThirdPartyCopy = 32,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>

@@ -21,7 +21,7 @@ internal sealed class CommandTable
     private const CommandTraits Read = CommandTraits.Medium;
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
     private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.DuringErasure;
-    private const CommandTraits Erase = Write | CommandTraits.Exclusive | CommandTraits.AfterFailedErasure;
+    private const CommandTraits Erase = Write | CommandTraits.Exclusive | CommandTraits.AfterFailedSanitize | CommandTraits.AfterFailedFormat;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -32,7 +32,7 @@ internal sealed class CommandTable
     [
         new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady, CommandTraits.Medium),
         new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
-        new("FORMAT UNIT", "04 3F 00 00 00 00", FormatUnitCommand.Execute, Write | CommandTraits.Exclusive,
+        new("FORMAT UNIT", "04 3F 00 00 00 00", FormatUnitCommand.Execute, Write | CommandTraits.Exclusive | CommandTraits.AfterFailedFormat,
             condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
@@ -71,6 +71,22 @@ internal sealed class CommandTable
         new("LOG SENSE", "4D 00 FF FF 00 FF FF FF FF 00", LogSenseCommand.Sense, CommandTraits.DuringErasure),
         new("MODE SELECT(10)", "55 11 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive),
         new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, CommandTraits.DuringErasure),
+        new("EXTENDED COPY(LID1)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid1,
+            CommandTraits.ThirdPartyCopy, CopyServiceActions.ExtendedCopyLid1, timeoutSeconds: LongTimeoutSeconds),
+        new("EXTENDED COPY(LID4)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid4,
+            CommandTraits.ThirdPartyCopy, CopyServiceActions.ExtendedCopyLid4, timeoutSeconds: LongTimeoutSeconds),
+        new("COPY OPERATION ABORT", "83 00 FF FF FF FF 00 00 00 00 00 00 00 00 00 00", ExtendedCopyCommand.Abort,
+            serviceAction: CopyServiceActions.CopyOperationAbort),
+        new("RECEIVE COPY STATUS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid1,
+            serviceAction: CopyServiceActions.StatusLid1),
+        new("RECEIVE COPY DATA(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.DataLid1,
+            serviceAction: CopyServiceActions.DataLid1),
+        new("RECEIVE COPY OPERATING PARAMETERS", "84 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00",
+            ReceiveCopyCommands.OperatingParameters, serviceAction: CopyServiceActions.OperatingParameters),
+        new("RECEIVE COPY FAILURE DETAILS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00",
+            ReceiveCopyCommands.FailureDetailsLid1, serviceAction: CopyServiceActions.FailureDetailsLid1),
+        new("RECEIVE COPY STATUS(LID4)", "84 00 FF FF FF FF 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid4,
+            serviceAction: CopyServiceActions.StatusLid4),
         new("READ(16)", "88 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(16)", "8A 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("COMPARE AND WRITE", "89 18 FF FF FF FF FF FF FF FF 00 00 00 FF 00 00", ReadModifyWriteCommands.CompareAndWrite,

@@ -24,6 +24,7 @@ internal static class VpdPages
         new(0x83, DeviceIdentificationPage.Write, IsThinOnly: false),
         new(0x86, WriteExtendedInquiry, IsThinOnly: false),
         new(0x87, WriteModePagePolicy, IsThinOnly: false),
+        new(ThirdPartyCopyPage.PageCode, ThirdPartyCopyPage.Write, IsThinOnly: false),
         new(0xB0, WriteBlockLimits, IsThinOnly: false),
         new(0xB1, WriteCharacteristics, IsThinOnly: false),
         new(0xB2, WriteProvisioning, IsThinOnly: true),
@@ -73,7 +74,7 @@ internal static class VpdPages
         page.Byte(geometry.HasVolatileCache ? VolatileCache : 0);
         page.Byte(ClearsLunsChangeOfNexus);
         page.Zeros(5);
-        page.Byte(SenseData.BytesMax);
+        page.Byte(Math.Max(SenseData.BytesMax, CopySense.BytesMax));
         page.Zeros(50);
     }
 

@@ -15,7 +15,7 @@ public sealed class InquiryTests
         initiator.AssertGood("12 00 00 00 FF 00");
         Assert.Equal(
             Initiator.Hex(
-                "00 00 06 12 5B 00 00 02" + "43 4F 57 53 43 53 49 20" + "77 65 62 5F 73 65 72 76 65 72 20 20 20 20 20 20" + "30 30 30 31" +
+                "00 00 06 12 5B 08 00 02" + "43 4F 57 53 43 53 49 20" + "77 65 62 5F 73 65 72 76 65 72 20 20 20 20 20 20" + "30 30 30 31" +
                 "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00" + "00 A0 04 60 04 C0" +
                 "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"),
             initiator.Data.ToArray());
@@ -162,7 +162,7 @@ public sealed class InquiryTests
     {
         using var initiator = new Initiator();
         initiator.AssertGood("12 01 B2 00 FF 00");
-        Assert.Equal([0, 0xB2, 0, 4, 0, 0xE4, 2, 0], initiator.Data.ToArray());
+        Assert.Equal([0, 0xB2, 0, 4, 11, 0xE4, 2, 0], initiator.Data.ToArray());
     }
 
     [Theory]

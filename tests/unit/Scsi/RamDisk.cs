@@ -33,6 +33,9 @@ internal sealed class RamDisk : BlockDevice
     /// <summary>Requests wait until <see cref="Release"/>.</summary>
     public bool IsHolding { get; set; }
 
+    /// <summary>Where requests wait, reads and flushes do not.</summary>
+    public bool HoldsWritesOnly { get; set; }
+
     /// <summary>Outcome of the next request that is not a flush; then back to success.</summary>
     public BlockResult? NextFailure { get; set; }
 
@@ -54,6 +57,9 @@ internal sealed class RamDisk : BlockDevice
     public int ForcedWrites { get; private set; }
 
     public int AtomicWrites { get; private set; }
+
+    /// <summary>What the device says of its room.</summary>
+    public BlockSpace? Space { get; set; }
 
     public int Flushes { get; private set; }
 
@@ -81,7 +87,7 @@ internal sealed class RamDisk : BlockDevice
         ReadBytes += destination.Length;
         if (Touches(UnreadableOffset, offsetBytes, destination.Length))
             return new(BlockResult.Fail(BlockOutcome.Unreadable, UnreadableOffset));
-        return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)));
+        return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)), isWrite: false);
     }
 
     public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options)
@@ -101,11 +107,13 @@ internal sealed class RamDisk : BlockDevice
         });
     }
 
+    public override BlockSpace? GetSpace() => Space;
+
     public override ValueTask<BlockResult> FlushAsync()
     {
         Flushes++;
         if (NextFlushFailure is not { } failure)
-            return Run(0, 0, () => { });
+            return Run(0, 0, () => { }, isWrite: false);
         NextFlushFailure = null;
         return new(failure);
     }
@@ -143,6 +151,9 @@ internal sealed class RamDisk : BlockDevice
             isMapped[first] ? AllocationState.Mapped : AllocationState.Deallocated);
     }
 
+    /// <summary>All of it counts as written: for a test that fills <see cref="Bytes"/>.</summary>
+    public void MarkMapped() => isMapped.AsSpan().Fill(true);
+
     public void ResetCounts()
     {
         Reads = Writes = ForcedWrites = Flushes = Discards = ZeroWrites = 0;
@@ -170,7 +181,7 @@ internal sealed class RamDisk : BlockDevice
         chosen.SetResult();
     }
 
-    private ValueTask<BlockResult> Run(long offsetBytes, long lengthBytes, Action effect)
+    private ValueTask<BlockResult> Run(long offsetBytes, long lengthBytes, Action effect, bool isWrite = true)
     {
         if (NextFailure is { } failure)
         {
@@ -180,7 +191,7 @@ internal sealed class RamDisk : BlockDevice
 
         if (!IsInside(geometry, offsetBytes, lengthBytes))
             return new(BlockResult.Fail(BlockOutcome.OutOfRange));
-        if (!IsHolding)
+        if (!IsHolding || (HoldsWritesOnly && !isWrite))
         {
             effect();
             return new(BlockResult.Success);
