@@ -1,5 +1,3 @@
-using CowScsi.Layers;
-
 namespace CowScsi.Scsi;
 
 /// <summary>The mode parameters, what was counted, and the provisioning thresholds. (The other half of the class is LogicalUnit.cs.)</summary>
