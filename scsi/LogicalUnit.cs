@@ -57,6 +57,9 @@ public sealed class LogicalUnit
 
     internal ScratchPool Scratch { get; } = new();
 
+    /// <summary>ROD tokens that stand for something of this medium.</summary>
+    internal UnitTokens Tokens { get; } = new();
+
     internal CommandTable Commands => commands;
 
     internal ModeParameters Mode => mode;
@@ -85,6 +88,7 @@ public sealed class LogicalUnit
     {
         Device.GeometryChanged -= OnGeometryChanged;
         await tasks.CloseAsync();
+        Tokens.RevokeAll();
         Scratch.Release();
     }
 
@@ -277,6 +281,7 @@ public sealed class LogicalUnit
             if (HoldsMedium())
                 return false;
             isMediumPresent = false;
+            Tokens.RevokeAll();
             return true;
         }
     }
@@ -350,6 +355,8 @@ public sealed class LogicalUnit
             return default;
         }
 
+        if ((entry.Traits & CommandTraits.Writes) != 0)
+            Tokens.OnWrite(command, Device.Geometry);
         return entry.Handler(itl, command);
     }
 
@@ -418,6 +425,7 @@ public sealed class LogicalUnit
 
     private void OnGeometryChanged(BlockDevice device)
     {
+        Tokens.RevokeAll();
         lock (gate)
         {
             commands = CommandTable.For(device.Geometry, Options.IsRemovable);

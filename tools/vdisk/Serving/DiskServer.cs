@@ -30,7 +30,7 @@ internal sealed class DiskServer : IServedDisks, IAsyncDisposable
         this.unitOptions = unitOptions;
         var id = store.GetInfo().Id.ToString("N");
         TargetName = $"iqn.2026-11.io.cowscsi:{id[..8]}";
-        Target = new ScsiTarget($"{TargetName},t,0x0001");
+        Target = new ScsiTarget($"{TargetName},t,0x0001", copies: new CopyDomain(static () => Environment.TickCount64));
     }
 
     /// <summary>The iSCSI name of the target: stable in the life of the store.</summary>
