@@ -58,7 +58,7 @@ public sealed partial class IscsiTargetServer
 
             if (!parameters.IsDiscovery && normalSessions.TryGetValue(key, out older))
                 return LoginStatus.Success;
-            if (sessions.Count >= Options.SessionsMax)
+            if (!HasRoomFor(login))
                 return LoginStatus.OutOfResources;
             TargetEntry? target = null;
             if (!parameters.IsDiscovery && !targets.TryGetValue(parameters.TargetName, out target))
@@ -92,6 +92,29 @@ public sealed partial class IscsiTargetServer
             if (session != except)
                 session.RequestDrop(reason);
         }
+    }
+
+    private bool HasRoomFor(LoginExchange login)
+    {
+        var fromAddress = 0;
+        var discovering = 0;
+        Session? oldest = null;
+        foreach (var session in sessions.Values)
+        {
+            if (Equals(session.Address, login.Origin.Address))
+                fromAddress++;
+            if (!session.Parameters.IsDiscovery)
+                continue;
+            discovering++;
+            if (oldest is null || session.Since < oldest.Since)
+                oldest = session;
+        }
+
+        if (sessions.Count >= Options.SessionsMax || fromAddress >= Options.SessionsPerAddressMax)
+            return false;
+        if (login.Parameters.IsDiscovery && discovering >= Options.DiscoverySessionsMax)
+            oldest!.RequestClose("gave way to a newer discovery session");
+        return true;
     }
 
     private IscsiAccess AccessOf(TargetEntry? target) => target is null ? discoveryAccess : target.Access;

@@ -74,6 +74,9 @@ internal sealed partial class IscsiConnection : EventSource
 
     public IPEndPoint? Remote => remote;
 
+    /// <summary>The peer's network address; that of nobody where the socket does not tell.</summary>
+    public IPAddress Address => remote?.Address ?? IPAddress.None;
+
     public override int Descriptor => (int)socket.SafeHandle.DangerousGetHandle();
 
     /// <summary>Whether it began its session; others joined it.</summary>
@@ -118,6 +121,8 @@ internal sealed partial class IscsiConnection : EventSource
     }
 
     public override void OnFault(Exception fault) => Close($"internal error: {fault.GetType().Name}: {fault.Message}");
+
+    public override void Abandon() => socket.Dispose();
 
     /// <summary>Ends the connection at once. The reason is logged; null for an end that needs no line.</summary>
     public void Close(string? reason)

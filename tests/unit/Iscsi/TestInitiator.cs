@@ -44,7 +44,8 @@ internal sealed class TestInitiator : IDisposable
     private readonly Socket socket;
 
     /// <param name="timeLimitMilliseconds">Bound of each wait for the target.</param>
-    public TestInitiator(IPEndPoint portal, int timeLimitMilliseconds = TimeLimitMilliseconds)
+    /// <param name="from">The address to connect from; null leaves it to the system.</param>
+    public TestInitiator(IPEndPoint portal, int timeLimitMilliseconds = TimeLimitMilliseconds, IPAddress? from = null)
     {
         socket = new Socket(portal.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
         {
@@ -52,6 +53,8 @@ internal sealed class TestInitiator : IDisposable
             ReceiveTimeout = timeLimitMilliseconds,
             SendTimeout = timeLimitMilliseconds,
         };
+        if (from is not null)
+            socket.Bind(new IPEndPoint(from, 0));
         socket.Connect(portal);
     }
 

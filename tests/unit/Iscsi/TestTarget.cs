@@ -55,6 +55,8 @@ internal sealed class TestTarget : IAsyncDisposable
         MaxRecvDataSegmentBytes = options.MaxRecvDataSegmentBytes,
         MaxBurstBytes = options.MaxBurstBytes,
         FirstBurstBytes = options.FirstBurstBytes,
+        SessionsPerAddressMax = options.SessionsPerAddressMax,
+        DiscoverySessionsMax = options.DiscoverySessionsMax,
         MaxConnections = options.MaxConnections,
         MaxOutstandingR2T = options.MaxOutstandingR2T,
         InitialR2T = options.InitialR2T,
