@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
 

@@ -1,5 +1,4 @@
 using CowScsi.Layers;
-using CowScsi.Scsi;
 using CowScsi.Tests.Unit.Engine;
 using Xunit;
 using Xunit.Abstractions;
