@@ -8,7 +8,7 @@ namespace CowScsi.Scsi;
 /// parameters and medium state are then shared, as SAM-5 has it.
 /// </summary>
 /// <remarks>Mode parameters, medium state and the list of nexuses are guarded by one lock; single values are read without it.</remarks>
-public sealed class LogicalUnit
+public sealed partial class LogicalUnit
 {
     private const int ServiceActionMask = 0x1F;
 
@@ -18,9 +18,6 @@ public sealed class LogicalUnit
     private volatile ModeParameters mode;
     private volatile CommandTable commands;
     private volatile bool isMediumPresent = true;
-
-    /// <summary>Holder of the RESERVE(6) reservation.</summary>
-    private volatile ItlNexus? reservation;
 
     /// <summary>Presents <paramref name="device"/>, which stays the caller's to dispose of, after <see cref="CloseAsync"/>.</summary>
     public LogicalUnit(BlockDevice device, LogicalUnitIdentity identity, LogicalUnitOptions options)
@@ -35,6 +32,7 @@ public sealed class LogicalUnit
         tasks = new TaskSet(options.TasksMax);
         mode = DefaultMode;
         commands = CommandTable.For(IsThin(device.Geometry), options.IsRemovable);
+        LoadReservations();
         device.GeometryChanged += OnGeometryChanged;
     }
 
@@ -137,7 +135,10 @@ public sealed class LogicalUnit
     internal void Attach(ItlNexus itl)
     {
         lock (gate)
+        {
             nexuses.Add(itl);
+            itl.Access = AccessOf(itl);
+        }
     }
 
     /// <summary>Forgets a nexus: it holds the medium no longer, and lets no further task in. Tasks under way run on.</summary>
@@ -212,28 +213,6 @@ public sealed class LogicalUnit
         }
     }
 
-    /// <summary>Reserves the logical unit for a nexus; false where another one has it.</summary>
-    internal bool TryReserve(ItlNexus itl)
-    {
-        lock (gate)
-        {
-            if (reservation is not null && reservation != itl)
-                return false;
-            reservation = itl;
-            return true;
-        }
-    }
-
-    /// <summary>Gives up the reservation; without one of this nexus it does nothing.</summary>
-    internal void ReleaseReservation(ItlNexus itl)
-    {
-        lock (gate)
-        {
-            if (reservation == itl)
-                reservation = null;
-        }
-    }
-
     internal void SetPreventsRemoval(ItlNexus itl, bool prevents)
     {
         lock (gate)
@@ -273,17 +252,20 @@ public sealed class LogicalUnit
             return default;
 
         var cdb = command.Cdb;
+
+        // RESERVATION CONFLICT goes before any CHECK CONDITION, unit attentions included (SAM-5, 5.3.3).
+        var access = itl.Access;
+        if (access != ReservationAccess.Unrestricted && entry is not null && !entry.IsAllowedUnder(access, cdb))
+        {
+            command.Status = ScsiStatus.ReservationConflict;
+            return default;
+        }
+
         var ignoresAttention = entry is not null && (entry.Traits & CommandTraits.IgnoresUnitAttention) != 0;
         if (!ignoresAttention && !itl.Attentions.IsEmpty && itl.Attentions.TryTake(out var condition))
         {
             itl.OnReported(condition);
             command.Fail(UnitAttentionSet.Sense(condition));
-            return default;
-        }
-
-        if (reservation is { } holder && holder != itl && (entry is null || (entry.Traits & CommandTraits.IgnoresReservation) == 0))
-        {
-            command.Status = ScsiStatus.ReservationConflict;
             return default;
         }
 
@@ -374,8 +356,10 @@ public sealed class LogicalUnit
     private void LetGo(ItlNexus itl)
     {
         itl.PreventsRemoval = false;
-        if (reservation == itl)
-            reservation = null;
+        if (reserver != itl)
+            return;
+        reserver = null;
+        UpdateAccess();
     }
 
     private void EstablishForOthers(ItlNexus requester, UnitAttention condition)

@@ -13,12 +13,16 @@ public sealed class Nexus
     {
         Target = target;
         InitiatorPortName = initiatorPortName;
+        Name = NexusName.Of(initiatorPortName, target.PortName);
     }
 
     public ScsiTarget Target { get; }
 
     /// <summary>The initiator port's SCSI name (for iSCSI: InitiatorName,i,0xISID).</summary>
     public string InitiatorPortName { get; }
+
+    /// <summary>What the nexus is recognized by when it comes back.</summary>
+    internal NexusName Name { get; }
 
     internal ReadOnlySpan<ItlNexus?> Units => units;
 

@@ -74,6 +74,7 @@ public sealed class ScsiTarget
             if (at >= 0)
                 return false;
             luns = [.. luns.AsSpan(0, ~at), new(lun, unit), .. luns.AsSpan(~at)];
+            unit.AddPort(this);
             foreach (var nexus in nexuses)
                 Connect(nexus, lun, unit);
             EstablishLunsChange();
@@ -92,6 +93,7 @@ public sealed class ScsiTarget
             var at = IndexOf(lun);
             if (at < 0)
                 return false;
+            luns[at].Value.RemovePort(this);
             luns = [.. luns.AsSpan(0, at), .. luns.AsSpan(at + 1)];
             foreach (var nexus in nexuses)
             {
@@ -109,9 +111,11 @@ public sealed class ScsiTarget
     }
 
     /// <summary>Begins an I_T nexus. Every logical unit has a power-on unit attention for it.</summary>
+    /// <param name="initiatorPortName">SCSI name of the initiator port, up to 251 bytes of UTF-8: what reservations recognize it by.</param>
     public Nexus CreateNexus(string initiatorPortName)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(initiatorPortName);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(Encoding.UTF8.GetByteCount(initiatorPortName), PortNameBytesMax, nameof(initiatorPortName));
         var nexus = new Nexus(this, initiatorPortName);
         lock (gate)
         {

@@ -5,7 +5,7 @@ internal delegate ValueTask CommandHandler(ItlNexus itl, ScsiCommand command);
 
 /// <summary>What the checks before the handler have to know of a command.</summary>
 [Flags]
-internal enum CommandTraits : byte
+internal enum CommandTraits : ushort
 {
     None = 0,
 
@@ -21,8 +21,19 @@ internal enum CommandTraits : byte
     /// <summary>Reads, decides and writes: runs alone in the task set.</summary>
     Exclusive = 8,
 
-    /// <summary>Is carried out although another nexus has reserved the logical unit (SPC-2, 5.5.1).</summary>
-    IgnoresReservation = 16,
+    /// <summary>Is carried out although another nexus has reserved the logical unit with RESERVE (SPC-2, 5.5.1).</summary>
+    AllowedUnderReserve = 16,
+
+    /// <summary>
+    /// Is carried out for a nexus that a persistent reservation of a write exclusive type excludes (SPC-5, 5.14.1; SBC-4, 4.17).
+    /// </summary>
+    AllowedUnderWriteExclusive = 32,
+
+    /// <summary>Is carried out for a nexus that a persistent reservation of an exclusive access type excludes.</summary>
+    AllowedUnderExclusiveAccess = 64,
+
+    /// <summary>Is carried out whatever is reserved.</summary>
+    IgnoresReservation = AllowedUnderReserve | AllowedUnderWriteExclusive | AllowedUnderExclusiveAccess,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>
@@ -35,6 +46,9 @@ internal enum CommandCondition : byte
     Removable = 4,
     NotRemovable = 8,
 }
+
+/// <summary>Says something of a command by its CDB, which has passed no check yet but for its length.</summary>
+internal delegate bool CdbTest(ReadOnlySpan<byte> cdb);
 
 /// <summary>
 /// One row of the command table: dispatch, the check of each CDB bit, and REPORT SUPPORTED OPERATION CODES all read it.
@@ -52,6 +66,9 @@ internal sealed class CommandEntry
     /// <param name="name">The standard's name.</param>
     /// <param name="usage">The CDB in hexadecimal: operation code, and for each further byte the bits that are looked at.</param>
     /// <param name="serviceAction">Value of the low five bits of byte 1, or <see cref="NoServiceAction"/>.</param>
+    /// <param name="ignoresReservation">
+    /// For which CDBs the command is carried out whatever is reserved, where that depends on the CDB; null for what the traits say.
+    /// </param>
     /// <param name="timeoutSeconds">Recommended command timeout (SPC-5, 6.35.4), for the largest transfer on slow storage.</param>
     public CommandEntry(
         string name,
@@ -60,7 +77,8 @@ internal sealed class CommandEntry
         CommandTraits traits = CommandTraits.None,
         int serviceAction = NoServiceAction,
         CommandCondition condition = CommandCondition.Always,
-        uint timeoutSeconds = CommandTable.TimeoutSeconds)
+        uint timeoutSeconds = CommandTable.TimeoutSeconds,
+        CdbTest? ignoresReservation = null)
     {
         Name = name;
         Handler = handler;
@@ -68,6 +86,7 @@ internal sealed class CommandEntry
         ServiceAction = serviceAction;
         Condition = condition;
         RecommendedTimeoutSeconds = timeoutSeconds;
+        IgnoresReservation = ignoresReservation;
         this.usage = Convert.FromHexString(usage.Replace(" ", "", StringComparison.Ordinal));
         allowed = [.. this.usage];
         allowed[0] = byte.MaxValue;
@@ -95,8 +114,24 @@ internal sealed class CommandEntry
 
     public uint RecommendedTimeoutSeconds { get; }
 
+    /// <summary>CDBs that are carried out whatever is reserved; null where the traits alone say it.</summary>
+    public CdbTest? IgnoresReservation { get; }
+
     /// <summary>CDB usage data of SPC-5, 6.35.3: operation code, service action, and a one for each bit that is looked at.</summary>
     public ReadOnlySpan<byte> Usage => usage;
+
+    /// <summary>Whether the command is carried out for a nexus that has so much access.</summary>
+    public bool IsAllowedUnder(ReservationAccess access, ReadOnlySpan<byte> cdb)
+    {
+        var needed = access switch
+        {
+            ReservationAccess.Reserve => CommandTraits.AllowedUnderReserve,
+            ReservationAccess.WriteExclusive => CommandTraits.AllowedUnderWriteExclusive,
+            ReservationAccess.ExclusiveAccess => CommandTraits.AllowedUnderExclusiveAccess,
+            _ => CommandTraits.None,
+        };
+        return (Traits & needed) == needed || (IgnoresReservation is { } test && cdb.Length >= CdbLength && test(cdb));
+    }
 
     /// <summary>Byte and highest bit of the first field that must be zero and is not; false where the CDB is in order.</summary>
     public bool TryFindReservedBit(ReadOnlySpan<byte> cdb, out int fieldByte, out int fieldBit)

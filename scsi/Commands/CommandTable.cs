@@ -14,9 +14,17 @@ internal sealed class CommandTable
     /// <summary>Recommended timeout of commands that wait for everything unwritten, or work through a whole medium.</summary>
     public const uint LongTimeoutSeconds = 120;
 
-    private const CommandTraits Read = CommandTraits.Medium;
+    /// <summary>Reads the medium or looks at it.</summary>
+    private const CommandTraits Read = CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive;
+
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
     private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation;
+
+    /// <summary>Tells of the logical unit without changing it: the write exclusive types leave it to everybody.</summary>
+    private const CommandTraits Tells = CommandTraits.AllowedUnderWriteExclusive;
+
+    /// <summary>The persistent reservation commands decide themselves, by registration and key (SPC-5, 5.14.1).</summary>
+    private const CommandTraits Reserving = CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -25,27 +33,30 @@ internal sealed class CommandTable
     /// </remarks>
     private static readonly CommandEntry[] Rows =
     [
-        new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady, CommandTraits.Medium),
+        new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady,
+            CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess),
         new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
         new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, Always),
         new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute),
-        new("RESERVE(6)", "16 00 00 00 00 00", PrimaryCommands.Reserve, CommandTraits.IgnoresReservation),
-        new("RELEASE(6)", "17 00 00 00 00 00", PrimaryCommands.Release, CommandTraits.IgnoresReservation),
-        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute),
+        new("RESERVE(6)", "16 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation),
+        new("RELEASE(6)", "17 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation),
+        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, Tells),
         new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
-            condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds),
+            condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts),
         new("START STOP UNIT", "1B 01 00 00 F5 00", MediumCommands.StartStopUnit,
-            condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds),
-        new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow, condition: CommandCondition.Removable),
-        new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10, Read),
+            condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts),
+        new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow,
+            condition: CommandCondition.Removable, ignoresReservation: MediumCommands.Allows),
+        new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10,
+            CommandTraits.Medium | CommandTraits.IgnoresReservation),
         new("READ(10)", "28 18 FF FF FF FF 00 FF FF 00", TransferCommands.Read, Read),
         new("WRITE(10)", "2A 18 FF FF FF FF 00 FF FF 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(10)", "2E 16 FF FF FF FF 00 FF FF 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(10)", "2F 16 FF FF FF FF 00 FF FF 00", VerifyCommand.Execute, Read),
         new("PRE-FETCH(10)", "34 02 FF FF FF FF 3F FF FF 00", VerifyCommand.PreFetch, Read),
-        new("SYNCHRONIZE CACHE(10)", "35 06 FF FF FF FF 00 FF FF 00", MediumCommands.SynchronizeCache, Read,
+        new("SYNCHRONIZE CACHE(10)", "35 06 FF FF FF FF 00 FF FF 00", MediumCommands.SynchronizeCache, CommandTraits.Medium,
             timeoutSeconds: LongTimeoutSeconds),
         new("READ DEFECT DATA(10)", "37 00 1F 00 00 00 00 FF FF 00", CapacityCommands.ReadDefectData10, Read),
         new("WRITE SAME(10)", "41 08 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
@@ -54,7 +65,33 @@ internal sealed class CommandTable
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
         new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute),
-        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute),
+        new("RESERVE(10)", "56 00 00 00 00 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation),
+        new("RELEASE(10)", "57 00 00 00 00 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation),
+        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, Tells),
+        new("PERSISTENT RESERVE IN, READ KEYS", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadKeys, Reserving,
+            serviceAction: 0x00),
+        new("PERSISTENT RESERVE IN, READ RESERVATION", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadReservation, Reserving,
+            serviceAction: 0x01),
+        new("PERSISTENT RESERVE IN, REPORT CAPABILITIES", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReportCapabilities, Reserving,
+            serviceAction: 0x02),
+        new("PERSISTENT RESERVE IN, READ FULL STATUS", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadFullStatus, Reserving,
+            serviceAction: 0x03),
+        new("PERSISTENT RESERVE OUT, REGISTER", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Register,
+            Reserving, serviceAction: 0x00),
+        new("PERSISTENT RESERVE OUT, RESERVE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Reserve,
+            Reserving, serviceAction: 0x01),
+        new("PERSISTENT RESERVE OUT, RELEASE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Release,
+            Reserving, serviceAction: 0x02),
+        new("PERSISTENT RESERVE OUT, CLEAR", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Clear,
+            Reserving, serviceAction: 0x03),
+        new("PERSISTENT RESERVE OUT, PREEMPT", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Preempt,
+            Reserving, serviceAction: 0x04),
+        new("PERSISTENT RESERVE OUT, PREEMPT AND ABORT", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.PreemptAndAbort,
+            Reserving, serviceAction: 0x05),
+        new("PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.RegisterAndIgnore,
+            Reserving, serviceAction: 0x06),
+        new("PERSISTENT RESERVE OUT, REGISTER AND MOVE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Move,
+            Reserving, serviceAction: 0x07),
         new("READ(16)", "88 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(16)", "8A 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("COMPARE AND WRITE", "89 18 FF FF FF FF FF FF FF FF 00 00 00 FF 00 00", ReadModifyWriteCommands.CompareAndWrite,
@@ -64,20 +101,21 @@ internal sealed class CommandTable
         new("WRITE AND VERIFY(16)", "8E 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(16)", "8F 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
         new("PRE-FETCH(16)", "90 02 FF FF FF FF FF FF FF FF FF FF FF FF 3F 00", VerifyCommand.PreFetch, Read),
-        new("SYNCHRONIZE CACHE(16)", "91 06 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", MediumCommands.SynchronizeCache, Read,
+        new("SYNCHRONIZE CACHE(16)", "91 06 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", MediumCommands.SynchronizeCache, CommandTraits.Medium,
             timeoutSeconds: LongTimeoutSeconds),
         new("WRITE SAME(16)", "93 09 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.Thin, timeoutSeconds: LongTimeoutSeconds),
         new("WRITE SAME(16)", "93 01 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
-        new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16, Read,
-            serviceAction: 0x10),
+        new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16,
+            CommandTraits.Medium | CommandTraits.IgnoresReservation, serviceAction: 0x10),
         new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
             serviceAction: 0x12, condition: CommandCondition.Thin),
         new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, Always),
-        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, serviceAction: 0x0C),
+        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, Tells,
+            serviceAction: 0x0C),
         new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
-            PrimaryCommands.ReportTaskManagementFunctions, serviceAction: 0x0D),
+            PrimaryCommands.ReportTaskManagementFunctions, Tells, serviceAction: 0x0D),
         new("READ(12)", "A8 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(12)", "AA 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(12)", "AE 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),

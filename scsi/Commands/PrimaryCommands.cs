@@ -34,21 +34,6 @@ internal static class PrimaryCommands
         return default;
     }
 
-    /// <summary>RESERVE(6) of SPC-2, 7.21: the whole logical unit, for this nexus.</summary>
-    public static ValueTask Reserve(ItlNexus itl, ScsiCommand command)
-    {
-        if (!itl.Unit.TryReserve(itl))
-            command.Status = ScsiStatus.ReservationConflict;
-        return default;
-    }
-
-    /// <summary>RELEASE(6) of SPC-2, 7.16: good even where there is nothing to release.</summary>
-    public static ValueTask Release(ItlNexus itl, ScsiCommand command)
-    {
-        itl.Unit.ReleaseReservation(itl);
-        return default;
-    }
-
     /// <summary>Returns sense data as data-in, in the format the DESC bit asks for.</summary>
     public static void AnswerSense(ScsiCommand command, SenseCode code)
     {

@@ -6,6 +6,7 @@ namespace CowScsi.Scsi;
 internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
 {
     private UnitAttentionSet attentions;
+    private volatile ReservationAccess access;
 
     public Nexus Nexus { get; } = nexus;
 
@@ -18,6 +19,13 @@ internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
 
     /// <summary>This nexus holds the medium (PREVENT ALLOW MEDIUM REMOVAL). Guarded by the logical unit's lock.</summary>
     public bool PreventsRemoval { get; set; }
+
+    /// <summary>What reservations let this nexus do. Set under the logical unit's lock, read without it.</summary>
+    public ReservationAccess Access
+    {
+        get => access;
+        set => access = value;
+    }
 
     /// <summary>Unit attention conditions pending for this nexus.</summary>
     public ref UnitAttentionSet Attentions => ref attentions;

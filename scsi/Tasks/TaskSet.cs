@@ -114,14 +114,15 @@ internal sealed class TaskSet(int tasksMax)
     /// </summary>
     /// <param name="affected">Called under the lock with the I_T_L nexus of each task; may be null.</param>
     /// <returns>The number of tasks, and what completes once they have ended.</returns>
-    public (int Count, Task Ended) Abort(ItlNexus? itl, ulong? tag, Action<ItlNexus>? affected = null)
+    /// <param name="except">A task that is left alone: the one that asks.</param>
+    public (int Count, Task Ended) Abort(ItlNexus? itl, ulong? tag, Action<ItlNexus>? affected = null, ScsiTask? except = null)
     {
         var wait = new AbortWait();
         lock (gate)
         {
             for (var task = oldest; task is not null; task = task.Newer)
             {
-                if ((itl is not null && task.Itl != itl) || (tag is { } wanted && task.Command.Tag != wanted))
+                if (task == except || (itl is not null && task.Itl != itl) || (tag is { } wanted && task.Command.Tag != wanted))
                     continue;
                 task.IsAbortRequested = true;
                 task.Waits = new AbortWaitNode(wait, task.Waits);

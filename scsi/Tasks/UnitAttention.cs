@@ -16,6 +16,9 @@ internal enum UnitAttention
     ReportedLunsDataHasChanged = 6,
     CapacityDataHasChanged = 7,
     ModeParametersChanged = 8,
+    ReservationsPreempted = 9,
+    ReservationsReleased = 10,
+    RegistrationsPreempted = 11,
 }
 
 /// <summary>
@@ -67,6 +70,9 @@ internal struct UnitAttentionSet
         UnitAttention.ReportedLunsDataHasChanged => SenseCodes.ReportedLunsDataHasChanged,
         UnitAttention.CapacityDataHasChanged => SenseCodes.CapacityDataHasChanged,
         UnitAttention.ModeParametersChanged => SenseCodes.ModeParametersChanged,
+        UnitAttention.ReservationsPreempted => SenseCodes.ReservationsPreempted,
+        UnitAttention.ReservationsReleased => SenseCodes.ReservationsReleased,
+        UnitAttention.RegistrationsPreempted => SenseCodes.RegistrationsPreempted,
         _ => throw new ArgumentOutOfRangeException(nameof(condition)),
     };
 }

@@ -19,7 +19,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private const double SecondsOfImages = 2.5;
 
     /// <summary>Shares of the soak time: one a target, and the whole store counts for as many as four.</summary>
-    internal const int SoakShares = 19;
+    internal const int SoakShares = 21;
 
     private static readonly Instrumented Instrumented = new();
 
