@@ -1,34 +1,17 @@
-using System.Net;
-using System.Text;
-using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
 using CowScsi.Iscsi.Sockets;
-using CowScsi.Scsi;
 
 namespace CowScsi.Iscsi;
 
 /// <summary>The targets by name and the sessions by their identity; guarded by one lock, which the data path never takes.</summary>
 public sealed partial class IscsiTargetServer
 {
-    /// <summary>All portals are one portal group (RFC 7143, 4.4.1).</summary>
-    private const string PortalGroupTag = "1";
-
     private readonly Lock state = new();
     private readonly SortedDictionary<string, TargetEntry> targets = new(StringComparer.Ordinal);
     private readonly Dictionary<SessionKey, Session> normalSessions = [];
     private readonly Dictionary<ushort, Session> sessions = [];
     private ushort lastTsih;
-
-    /// <summary>The iSCSI names that are offered now, in order.</summary>
-    public IReadOnlyList<string> TargetNames
-    {
-        get
-        {
-            lock (state)
-                return [.. targets.Keys];
-        }
-    }
 
     /// <summary>Sessions at this moment, discovery sessions included.</summary>
     public int SessionCount
@@ -40,80 +23,54 @@ public sealed partial class IscsiTargetServer
         }
     }
 
-    /// <summary>Offers a target, at once. It stays the caller's.</summary>
-    /// <param name="iqn">Its iSCSI name: iqn., eui. or naa.; RFC 7143, 4.2.7.</param>
-    /// <param name="target">What is behind it.</param>
-    /// <param name="credentials">CHAP that an initiator has to pass; null for none.</param>
-    /// <exception cref="ArgumentException">The name is malformed or taken.</exception>
-    public void AddTarget(string iqn, ScsiTarget target, IscsiChapCredentials? credentials = null)
+    /// <summary>The sessions at this moment, discovery sessions included, oldest first.</summary>
+    public IReadOnlyList<IscsiSessionInfo> Sessions
     {
-        ArgumentNullException.ThrowIfNull(iqn);
-        ArgumentNullException.ThrowIfNull(target);
-        if (!IscsiName.IsValid(iqn))
-            throw new ArgumentException($"'{iqn}' is not an iSCSI name", nameof(iqn));
-        var name = IscsiName.Normalize(iqn);
-        lock (state)
+        get
         {
-            if (!targets.TryAdd(name, new TargetEntry(name, target, credentials)))
-                throw new ArgumentException($"target '{name}' exists", nameof(iqn));
+            var infos = CurrentSessions(null).ConvertAll(static session => session.Describe());
+            infos.Sort(static (a, b) => a.Since.CompareTo(b.Since));
+            return infos;
         }
     }
 
     /// <summary>
-    /// Withdraws a target: no new session begins, the present ones are asked to log out and then ended. Completes when none is left;
-    /// false where there was no such target.
+    /// The session of a login that has succeeded: a new one, or the one that the login joins. Where <paramref name="older"/> comes back,
+    /// that session has the same identity and must end first; then the call is made again.
     /// </summary>
-    public async Task<bool> RemoveTargetAsync(string iqn)
+    internal LoginStatus TryFindSession(LoginExchange login, uint firstCmdSN, out Session? found, out Session? older)
     {
-        ArgumentNullException.ThrowIfNull(iqn);
-        TargetEntry? removed;
-        lock (state)
-        {
-            if (!targets.Remove(IscsiName.Normalize(iqn), out removed))
-                return false;
-        }
-
-        await EndSessionsAsync(CurrentSessions(removed), "target removed");
-        return true;
-    }
-
-    internal LoginExchange BeginLogin() => new(offer, Admit, PortalGroupTag);
-
-    /// <summary>
-    /// Registers the session of a login that has succeeded. Where <paramref name="older"/> comes back, that session has the same
-    /// identity and must end first; then the call is made again.
-    /// </summary>
-    internal LoginStatus TryCreateSession(
-        IscsiConnection connection, LoginExchange login, uint firstCmdSN, out Session? created, out Session? older)
-    {
-        created = null;
+        found = null;
         older = null;
         var parameters = login.Parameters;
-        var key = new SessionKey(parameters.TargetName, parameters.InitiatorName, login.Isid);
+        var key = new SessionKey(parameters.TargetName, login.Origin.GroupTag, parameters.InitiatorName, login.Isid);
         lock (state)
         {
             if (login.Tsih != 0)
             {
-                // MaxConnections is 1: a session that exists has its connection.
-                var isKnown = sessions.TryGetValue(login.Tsih, out var joined) && joined.Key == key;
-                return isKnown ? LoginStatus.TooManyConnections : LoginStatus.SessionDoesNotExist;
+                if (!sessions.TryGetValue(login.Tsih, out var joined) || joined.Key != key)
+                    return LoginStatus.SessionDoesNotExist;
+                if (!AccessOf(joined.Target).Admits(parameters.InitiatorName, login.Origin.Address, login.ProvedUser))
+                    return LoginStatus.AuthorizationFailure;
+                found = joined;
+                return LoginStatus.Success;
             }
 
             if (!parameters.IsDiscovery && normalSessions.TryGetValue(key, out older))
                 return LoginStatus.Success;
-            if (sessions.Count >= Options.SessionsMax)
+            if (!HasRoomFor(login))
                 return LoginStatus.OutOfResources;
             TargetEntry? target = null;
             if (!parameters.IsDiscovery && !targets.TryGetValue(parameters.TargetName, out target))
                 return LoginStatus.TargetRemoved;
-            created = new Session(this, LeastBusyLoop(), target, parameters, key, NextTsih(), firstCmdSN, Options.CommandWindow)
-            {
-                Connection = connection,
-            };
-            created.Loop.CountSession(1);
-            sessions.Add(created.Tsih, created);
+            // The rules may have changed while the login went on.
+            if (!AccessOf(target).Admits(parameters.InitiatorName, login.Origin.Address, login.ProvedUser))
+                return LoginStatus.AuthorizationFailure;
+            found = new Session(this, LeastBusyLoop(), target, login, key, NextTsih(), firstCmdSN, Options.CommandWindow);
+            found.Loop.CountSession(1);
+            sessions.Add(found.Tsih, found);
             if (!parameters.IsDiscovery)
-                normalSessions.Add(key, created);
+                normalSessions.Add(key, found);
             return LoginStatus.Success;
         }
     }
@@ -128,52 +85,39 @@ public sealed partial class IscsiTargetServer
         }
     }
 
-    internal void CloseOtherSessions(Session except, string reason)
+    internal void DropOtherSessions(Session except, string reason)
     {
         foreach (var session in CurrentSessions(except.Target))
         {
             if (session != except)
-                session.RequestClose(reason);
+                session.RequestDrop(reason);
         }
     }
 
-    /// <summary>Appends the SendTargets answer for one name, or for all targets where the name is null (RFC 7143, appendix C).</summary>
-    internal void DescribeTargets(string? name, EndPoint? reachedAt, StringBuilder text)
+    private bool HasRoomFor(LoginExchange login)
     {
-        lock (state)
+        var fromAddress = 0;
+        var discovering = 0;
+        Session? oldest = null;
+        foreach (var session in sessions.Values)
         {
-            foreach (var target in targets.Values)
-            {
-                if (name is not null && name != target.Name)
-                    continue;
-                TextKeys.Append(text, "TargetName", target.Name);
-                foreach (var portal in portals)
-                {
-                    // A portal on "any address" is named by the address that the initiator reached it at.
-                    var isAny = portal.Address.Equals(IPAddress.Any) || portal.Address.Equals(IPAddress.IPv6Any);
-                    var address = isAny && reachedAt is IPEndPoint reached && reached.AddressFamily == portal.AddressFamily
-                        ? new IPEndPoint(reached.Address, portal.Port)
-                        : portal;
-                    TextKeys.Append(text, "TargetAddress", $"{address},{PortalGroupTag}");
-                }
-            }
+            if (Equals(session.Address, login.Origin.Address))
+                fromAddress++;
+            if (!session.Parameters.IsDiscovery)
+                continue;
+            discovering++;
+            if (oldest is null || session.Since < oldest.Since)
+                oldest = session;
         }
+
+        if (sessions.Count >= Options.SessionsMax || fromAddress >= Options.SessionsPerAddressMax)
+            return false;
+        if (login.Parameters.IsDiscovery && discovering >= Options.DiscoverySessionsMax)
+            oldest!.RequestClose("gave way to a newer discovery session");
+        return true;
     }
 
-    private TargetAdmission Admit(SessionParameters parameters)
-    {
-        if (parameters.IsDiscovery)
-            return Admission(Options.DiscoveryCredentials);
-        lock (state)
-        {
-            return targets.TryGetValue(parameters.TargetName, out var target)
-                ? Admission(target.Credentials)
-                : new TargetAdmission(LoginStatus.NotFound, null);
-        }
-    }
-
-    private static TargetAdmission Admission(IscsiChapCredentials? credentials) =>
-        new(LoginStatus.Success, credentials is null ? null : new ChapExchange(credentials));
+    private IscsiAccess AccessOf(TargetEntry? target) => target is null ? discoveryAccess : target.Access;
 
     private List<Session> CurrentSessions(TargetEntry? target)
     {

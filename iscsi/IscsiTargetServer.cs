@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
@@ -14,10 +15,9 @@ namespace CowScsi.Iscsi;
 public sealed partial class IscsiTargetServer : IAsyncDisposable
 {
     private readonly List<EventLoop> loops = [];
-    private readonly List<Listener> listeners = [];
     private readonly LinkedList<IscsiConnection> logins = new();
+    private readonly Dictionary<IPAddress, int> loginsByAddress = [];
     private readonly TargetOffer offer;
-    private IReadOnlyList<IPEndPoint> portals = [];
     private Task? stopping;
     private bool isStarted;
 
@@ -28,7 +28,7 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         Options = options ?? new IscsiPortalOptions();
         Options.Validate();
         offer = new TargetOffer(
-            MaxConnections: 1,
+            (uint)Options.MaxConnections,
             Options.InitialR2T,
             Options.ImmediateData,
             (uint)Options.MaxRecvDataSegmentBytes,
@@ -41,10 +41,19 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
 
     public IscsiPortalOptions Options { get; }
 
-    /// <summary>The addresses that are listened on, with the ports that the system chose; empty before <see cref="Start"/>.</summary>
-    public IReadOnlyList<IPEndPoint> Portals => Volatile.Read(ref portals);
-
     internal TargetOffer Offer => offer;
+
+    /// <summary>Data buffers handed out at this moment, in bytes.</summary>
+    internal long BufferBytes
+    {
+        get
+        {
+            long sum = 0;
+            foreach (var loop in loops)
+                sum += loop.Buffers.HandedOutBytes;
+            return sum;
+        }
+    }
 
     /// <summary>Opens the portals and serves from then on.</summary>
     /// <exception cref="SocketException">An address cannot be listened on; none is, then.</exception>
@@ -57,28 +66,31 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
             isStarted = true;
         }
 
+        List<Listener> opened = [];
         try
         {
             foreach (var portal in Options.Portals)
-                listeners.Add(new Listener(this, portal));
+                opened.Add(new Listener(this, portal, IscsiPortal.DefaultGroupTag));
         }
         catch (SocketException)
         {
-            listeners.ForEach(static listener => listener.Close());
-            listeners.Clear();
+            opened.ForEach(static listener => listener.Close());
             lock (state)
                 isStarted = false;
             throw;
         }
 
-        Volatile.Write(ref portals, listeners.ConvertAll(static listener => listener.LocalEndPoint));
         for (var i = 0; i < Options.LoopCount; i++)
         {
             loops.Add(new EventLoop($"iscsi-{i}", Options.PendingDataBytesMax / Options.LoopCount, OnLoopFault));
             loops[i].Start();
         }
 
-        loops[0].Post(() => listeners.ForEach(loops[0].Add));
+        lock (state)
+        {
+            foreach (var listener in opened)
+                Open(listener);
+        }
     }
 
     /// <summary>
@@ -99,12 +111,12 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
     internal void Log(string line) => Options.Log?.Invoke(line);
 
     /// <summary>A connection arrived. On the first loop, like everything about logins.</summary>
-    internal void OnAccepted(Socket socket)
+    internal void OnAccepted(Socket socket, int groupTag)
     {
         IscsiConnection connection;
         try
         {
-            connection = new IscsiConnection(this, socket);
+            connection = new IscsiConnection(this, socket, groupTag);
         }
         catch (SocketException error)
         {
@@ -114,18 +126,39 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         }
 
         if (logins.Count >= Options.LoginsMax)
-            logins.First!.Value.Close("gave way to a newer connection before its login");
+            OldestOfTheBusiestAddress().Close("gave way to a newer connection before its login");
         logins.AddLast(connection.LoginNode);
+        ref var count = ref CollectionsMarshal.GetValueRefOrAddDefault(loginsByAddress, connection.Address, out _);
+        count++;
         loops[0].Add(connection);
     }
 
-    internal void OnLoginEnded(IscsiConnection connection) => logins.Remove(connection.LoginNode);
+    internal void OnLoginEnded(IscsiConnection connection)
+    {
+        logins.Remove(connection.LoginNode);
+        ref var count = ref CollectionsMarshal.GetValueRefOrNullRef(loginsByAddress, connection.Address);
+        if (--count == 0)
+            loginsByAddress.Remove(connection.Address);
+    }
+
+    /// <summary>Who gives way: a peer that opens connections without end pays for it itself.</summary>
+    private IscsiConnection OldestOfTheBusiestAddress()
+    {
+        var oldest = logins.First!.Value;
+        foreach (var connection in logins)
+        {
+            if (loginsByAddress[connection.Address] > loginsByAddress[oldest.Address])
+                oldest = connection;
+        }
+
+        return oldest;
+    }
 
     private async Task ShutDownAsync()
     {
         // Leaves the caller's lock before anything is waited for.
         await Task.Yield();
-        await OnFirstLoopAsync(() => listeners.ForEach(static listener => listener.Close()));
+        await CloseListenersAsync(TakeListeners());
         await EndSessionsAsync(CurrentSessions(null), "server stops");
         await OnFirstLoopAsync(() =>
         {

@@ -6,6 +6,9 @@ namespace CowScsi.Scsi;
 /// </summary>
 public sealed class Nexus
 {
+    /// <summary>What stands between the names of an iSCSI initiator device and of its port (RFC 7143, 4.4.2).</summary>
+    private const string PortSuffix = ",i,0x";
+
     /// <summary>By LUN; replaced as a whole when the LUN map changes, under the target's lock, and read without it.</summary>
     private volatile ItlNexus?[] units = [];
 
@@ -14,6 +17,8 @@ public sealed class Nexus
         Target = target;
         InitiatorPortName = initiatorPortName;
         Name = NexusName.Of(initiatorPortName, target.PortName);
+        var port = initiatorPortName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
+        InitiatorDeviceName = port > 0 ? initiatorPortName[..port] : initiatorPortName;
     }
 
     public ScsiTarget Target { get; }
@@ -23,6 +28,9 @@ public sealed class Nexus
 
     /// <summary>What the nexus is recognized by when it comes back.</summary>
     internal NexusName Name { get; }
+
+    /// <summary>The SCSI name of the initiator device: all ports of one initiator have it in common.</summary>
+    internal string InitiatorDeviceName { get; }
 
     internal ReadOnlySpan<ItlNexus?> Units => units;
 

@@ -1,3 +1,5 @@
+using System.Runtime.ExceptionServices;
+
 namespace CowScsi.Engine;
 
 /// <summary>
@@ -50,8 +52,21 @@ internal sealed class RebuildWindow
         if (parts == 1)
             Apply(0, count);
         else
-            Parallel.For(0, parts, part => Apply(PageStart(part, parts), PageStart(part + 1, parts)));
+            ApplyAll(parts);
         count = 0;
+    }
+
+    /// <summary>Side by side; what a part throws is thrown as it is, so that the caller knows it by its cause.</summary>
+    private void ApplyAll(int parts)
+    {
+        try
+        {
+            Parallel.For(0, parts, part => Apply(PageStart(part, parts), PageStart(part + 1, parts)));
+        }
+        catch (AggregateException failures)
+        {
+            ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]);
+        }
     }
 
     private void MakeRoom()

@@ -28,9 +28,7 @@ public sealed partial class Store
         RebuildCatalog(reader, chain);
         RefuseLostSegments(chain);
         RefuseCutSegments(chain, known);
-        var nextExtentId = RebuildOwnPages(reader, chain);
-        RebuildInheritance();
-        return CutTail(from, chain, nextExtentId);
+        return CutTail(from, chain, RebuildPages(reader, chain));
     }
 
     /// <summary>Where the oldest segment that is left begins: its first batch names its own sequence and predecessor.</summary>
@@ -144,6 +142,22 @@ public sealed partial class Store
             var path = System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(segment.Number));
             throw new StoreException(StoreError.Corrupt,
                 $"'{path}' at offset {ends.GetValueOrDefault(segment.Number)}: a batch is missing or damaged, the checkpoint has the segment's end at {segment.EndBytes}; restore the file from a copy");
+        }
+    }
+
+    /// <summary>The map's pages; answers the next extent id. A new map that does not give back what was put into it cannot be helped here.</summary>
+    private ulong RebuildPages(LogReader reader, LogChain chain)
+    {
+        try
+        {
+            var next = RebuildOwnPages(reader, chain);
+            RebuildInheritance();
+            return next;
+        }
+        catch (MapDamagedException damage)
+        {
+            throw new StoreException(StoreError.Io,
+                $"the map that is made from the log does not hold what was put into it: {damage.Message}; the log is untouched: check the disk under '{System.IO.Path.Combine(directory.Path, MapFolder)}', then open the store again", damage);
         }
     }
 

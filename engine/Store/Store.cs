@@ -195,7 +195,10 @@ public sealed partial class Store : IDisposable
         }
     }
 
-    /// <summary>Flushes, takes a checkpoint, marks the store clean and lets it go. What is open answers with errors afterwards.</summary>
+    /// <summary>
+    /// Flushes, takes a checkpoint, marks the store clean and lets it go. What is open answers with errors afterwards. Where the log has
+    /// failed it throws <see cref="StoreError.Io"/>, with everything let go: writes that no flush confirmed may be lost.
+    /// </summary>
     public void Dispose()
     {
         if (disposed)
@@ -206,9 +209,10 @@ public sealed partial class Store : IDisposable
         StopKeeper();
         foreach (var volume in volumes.ToArray())
             volume.Dispose();
+        var failed = log!.Failure;
         try
         {
-            if (log!.Failure is null)
+            if (failed is null)
                 CloseClean();
         }
         finally
@@ -219,6 +223,9 @@ public sealed partial class Store : IDisposable
             superblockFile.Dispose();
             lockFile.Dispose();
         }
+
+        if (failed is not null)
+            throw new StoreException(StoreError.Io, $"'{directory.Path}' was closed, and writes since the last flush may be lost: {failed}; check the disk under it and open the store again");
     }
 
     /// <summary>True once the store was closed, or crashed by a test.</summary>

@@ -64,7 +64,7 @@ internal sealed partial class IscsiConnection
             if (isAll && !parameters.IsDiscovery)
                 TextKeys.Append(answer, pair.Key, KeyAnswer.Reject);
             else
-                server.DescribeTargets(isAll ? null : name, socket.LocalEndPoint, answer);
+                server.DescribeTargets(isAll ? null : name, session!, local, answer);
             return;
         }
 

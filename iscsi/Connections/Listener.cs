@@ -17,7 +17,7 @@ internal sealed class Listener : EventSource
     private readonly Socket socket;
     private long resumeAt;
 
-    public Listener(IscsiTargetServer server, IPEndPoint portal)
+    public Listener(IscsiTargetServer server, IPEndPoint portal, int groupTag)
     {
         this.server = server;
         socket = new Socket(portal.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
@@ -30,6 +30,7 @@ internal sealed class Listener : EventSource
             socket.Bind(portal);
             socket.Listen(Backlog);
             socket.Blocking = false;
+            Portal = new IscsiPortal((IPEndPoint)socket.LocalEndPoint!, groupTag);
         }
         catch (SocketException)
         {
@@ -38,7 +39,8 @@ internal sealed class Listener : EventSource
         }
     }
 
-    public IPEndPoint LocalEndPoint => (IPEndPoint)socket.LocalEndPoint!;
+    /// <summary>The portal as it is, with the port that the system chose.</summary>
+    public IscsiPortal Portal { get; }
 
     public override int Descriptor => (int)socket.SafeHandle.DangerousGetHandle();
 
@@ -46,7 +48,7 @@ internal sealed class Listener : EventSource
     {
         try
         {
-            server.OnAccepted(socket.Accept());
+            server.OnAccepted(socket.Accept(), Portal.GroupTag);
         }
         catch (SocketException error)
             when (error.SocketErrorCode is SocketError.WouldBlock or SocketError.ConnectionAborted or SocketError.ConnectionReset)
@@ -56,7 +58,7 @@ internal sealed class Listener : EventSource
         }
         catch (SocketException error)
         {
-            server.Log($"accept on {LocalEndPoint} failed, pausing: {error.Message}");
+            server.Log($"accept on {Portal.EndPoint} failed, pausing: {error.Message}");
             resumeAt = Environment.TickCount64 + PauseMilliseconds;
             Loop.SetInterest(this, wantsInput: false, wantsOutput: false);
         }
@@ -75,6 +77,8 @@ internal sealed class Listener : EventSource
     }
 
     public override void OnFault(Exception fault) => Close();
+
+    public override void Abandon() => socket.Dispose();
 
     public void Close()
     {

@@ -15,7 +15,7 @@ internal enum ChapStep : byte
 /// CHAP as iSCSI carries it: RFC 7143, 12.1.3, over RFC 1994. The initiator proves its secret; where it sends a challenge of its own,
 /// the target proves the second secret (mutual).
 /// </summary>
-internal sealed class ChapExchange(IscsiChapCredentials credentials)
+internal sealed class ChapExchange(IscsiAccess access)
 {
     public const string Method = "CHAP";
 
@@ -31,6 +31,9 @@ internal sealed class ChapExchange(IscsiChapCredentials credentials)
     private string? algorithm;
     private byte identifier;
     private byte[] challenge = [];
+
+    /// <summary>Whom the initiator has proved to be; null until then.</summary>
+    public IscsiChapUser? Proved { get; private set; }
 
     public static bool IsKey(string key) => key is "CHAP_A" or "CHAP_I" or "CHAP_C" or "CHAP_N" or "CHAP_R";
 
@@ -100,30 +103,52 @@ internal sealed class ChapExchange(IscsiChapCredentials credentials)
 
     private ChapStep Verify(List<TextPair> pairs, string response, StringBuilder answer)
     {
-        var expected = Respond(identifier, credentials.Secret, challenge);
-        var isNameRight = CryptographicOperations.FixedTimeEquals(
-            Encoding.UTF8.GetBytes(Find(pairs, "CHAP_N") ?? ""), Encoding.UTF8.GetBytes(credentials.UserName));
-        if (!TryDecode(response, ChallengeBytesMax, out var actual) ||
-            !CryptographicOperations.FixedTimeEquals(expected, actual) || !isNameRight)
+        if (Find(pairs, "CHAP_N") is not { } name || !TryDecode(response, ChallengeBytesMax, out var actual))
             return ChapStep.Failed;
-        if (Find(pairs, "CHAP_I") is not { } theirIdentifier)
-            return Find(pairs, "CHAP_C") is null ? ChapStep.Passed : ChapStep.Failed;
-
-        // Mutual. A challenge equal to ours is a reflection (RFC 7143, 9.2.1) and ends the login.
-        if (credentials.MutualUserName is null || credentials.MutualSecret is null ||
-            !TextKeys.TryParseNumber(theirIdentifier, out var number) || number > byte.MaxValue ||
-            Find(pairs, "CHAP_C") is not { } text || !TryDecode(text, ChallengeBytesMax, out var theirs) ||
-            theirs.AsSpan().SequenceEqual(challenge))
+        var user = FindUser(name);
+        // A name that nobody has costs the same work as a wrong secret, and gets the same answer.
+        var expected = Respond(identifier, user is null ? challenge : user.Secret.Bytes, challenge);
+        if (!CryptographicOperations.FixedTimeEquals(expected, actual) || user is null)
             return ChapStep.Failed;
-        TextKeys.Append(answer, "CHAP_N", credentials.MutualUserName);
-        TextKeys.Append(answer, "CHAP_R", "0x" + Convert.ToHexStringLower(Respond((byte)number, credentials.MutualSecret, theirs)));
+        if (!AnswerChallenge(pairs, answer))
+            return ChapStep.Failed;
+        Proved = user;
         return ChapStep.Passed;
     }
 
-    private byte[] Respond(byte id, string secret, byte[] value)
+    /// <summary>Mutual authentication, where the initiator asks for it; false where it asks in vain or against the rules.</summary>
+    private bool AnswerChallenge(List<TextPair> pairs, StringBuilder answer)
     {
-        byte[] input = [id, .. Encoding.UTF8.GetBytes(secret), .. value];
-        return algorithm switch
+        var theirIdentifier = Find(pairs, "CHAP_I");
+        var text = Find(pairs, "CHAP_C");
+        if (theirIdentifier is null && text is null)
+            return true;
+
+        // A challenge equal to ours is a reflection (RFC 7143, 9.2.1) and ends the login.
+        if (theirIdentifier is null || text is null || access.Mutual is not { } mutual ||
+            !TextKeys.TryParseNumber(theirIdentifier, out var number) || number > byte.MaxValue ||
+            !TryDecode(text, ChallengeBytesMax, out var theirs) || theirs.AsSpan().SequenceEqual(challenge))
+            return false;
+        TextKeys.Append(answer, "CHAP_N", mutual.Name);
+        TextKeys.Append(answer, "CHAP_R", "0x" + Convert.ToHexStringLower(Respond((byte)number, mutual.Secret.Bytes, theirs)));
+        return true;
+    }
+
+    private IscsiChapUser? FindUser(string name)
+    {
+        foreach (var user in access.Users)
+        {
+            if (user.Name == name)
+                return user;
+        }
+
+        return null;
+    }
+
+    private byte[] Respond(byte id, ReadOnlySpan<byte> secret, byte[] value)
+    {
+        byte[] input = [id, .. secret, .. value];
+        var digest = algorithm switch
         {
             Sha256 => SHA256.HashData(input),
             Sha3 => SHA3_256.HashData(input),
@@ -131,5 +156,7 @@ internal sealed class ChapExchange(IscsiChapCredentials credentials)
             _ => MD5.HashData(input),
 #pragma warning restore CA5351
         };
+        CryptographicOperations.ZeroMemory(input);
+        return digest;
     }
 }

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using CowScsi.Iscsi.Pdu;
 
@@ -6,7 +7,13 @@ namespace CowScsi.Iscsi.Login;
 /// <summary>What the server says about a name that an initiator wants to log in to.</summary>
 /// <param name="Status">Success, or why not.</param>
 /// <param name="Authentication">The authentication this login has to pass; null where none is needed.</param>
-internal readonly record struct TargetAdmission(LoginStatus Status, ChapExchange? Authentication);
+/// <param name="TargetAddress">Where the target is instead, with a status that says that it moved.</param>
+internal readonly record struct TargetAdmission(LoginStatus Status, ChapExchange? Authentication = null, string? TargetAddress = null);
+
+/// <summary>Where a login comes from, and by which portal.</summary>
+/// <param name="Address">The initiator's; null where the socket does not tell.</param>
+/// <param name="ReachedAt">The address that the initiator connected to.</param>
+internal sealed record LoginOrigin(IPAddress? Address, IPEndPoint? ReachedAt, int GroupTag);
 
 /// <summary>The answer to one login request.</summary>
 /// <param name="Flags">T, C, CSG and NSG of the response.</param>
@@ -18,7 +25,7 @@ internal readonly record struct LoginAnswer(LoginStatus Status, byte Flags, stri
 /// One login, from its first request to the full feature phase: RFC 7143, clause 6.3 and 11.12. Pure computation: header and text in,
 /// flags, text and status out.
 /// </summary>
-internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, TargetAdmission> admit, string portalGroupTag)
+internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<SessionParameters, TargetAdmission> admit)
 {
     /// <summary>Text of one request, over all its PDUs with the C bit: what this target's keys need many times over.</summary>
     public const int TextBytesMax = 16 * 1024;
@@ -31,7 +38,7 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
     private const int StageMask = 3;
 
     private readonly List<TextPair> pairs = [];
-    private readonly HashSet<string> negotiated = new(StringComparer.Ordinal);
+    private readonly HashSet<string> seen = new(StringComparer.Ordinal);
     private byte[] collected = [];
     private LoginStage stage;
     private bool hasBegun;
@@ -39,17 +46,21 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
     private bool hasDeclared;
     private bool hasDeclaredSegment;
     private bool isAuthenticated;
-    private bool isMethodChosen;
     private ChapExchange? authentication;
     private int requests;
 
     public SessionParameters Parameters { get; } = new();
+
+    public LoginOrigin Origin => origin;
 
     public ulong Isid { get; private set; }
 
     public ushort Tsih { get; private set; }
 
     public ushort ConnectionId { get; private set; }
+
+    /// <summary>The CHAP user that the initiator proved; null without authentication.</summary>
+    public IscsiChapUser? ProvedUser => authentication?.Proved;
 
     public LoginAnswer Handle(PduHeader request, ReadOnlySpan<byte> data)
     {
@@ -70,6 +81,13 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
         pairs.Clear();
         if (!TextKeys.TryParse(text, pairs))
             return Refuse(LoginStatus.InitiatorError, "login text is malformed");
+        foreach (var pair in pairs)
+        {
+            // RFC 7143, 6.2: no key twice in one negotiation, understood or not.
+            if (!seen.Add(pair.Key))
+                return Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice");
+        }
+
         if (!isAdmitted && Admit() is { } refused)
             return refused;
         return Negotiate((request.Flags & PduField.LoginTransitBit) != 0 ? (LoginStage)(request.Flags & StageMask) : null);
@@ -93,6 +111,7 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
             stage = current;
             Isid = request.Isid;
             Tsih = request.Tsih;
+            Parameters.IsJoining = Tsih != 0;
             ConnectionId = request.ConnectionId;
         }
 
@@ -138,6 +157,13 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
         Parameters.TargetName = IscsiName.Normalize(Parameters.TargetName);
         Parameters.InitiatorName = IscsiName.Normalize(Parameters.InitiatorName);
         var admission = admit(Parameters);
+        if (admission.TargetAddress is { } elsewhere)
+        {
+            var text = new StringBuilder();
+            TextKeys.Append(text, "TargetAddress", elsewhere);
+            return Refuse(admission.Status, $"{Parameters.InitiatorName} was sent to {elsewhere}") with { Text = text.ToString() };
+        }
+
         if (admission.Status != LoginStatus.Success)
             return Refuse(admission.Status, $"{admission.Status} for {Parameters.InitiatorName} at {Parameters.TargetName}");
         authentication = admission.Authentication;
@@ -152,7 +178,9 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
             return Refuse(LoginStatus.AuthenticationFailure, $"{Parameters.InitiatorName} skipped authentication");
         var text = new StringBuilder();
         if (!hasDeclared && !Parameters.IsDiscovery)
-            TextKeys.Append(text, "TargetPortalGroupTag", portalGroupTag);
+            TextKeys.Append(text, "TargetPortalGroupTag", origin.GroupTag.ToString());
+        // FirstBurstLength may not exceed MaxBurstLength (RFC 7143, 13.14), wherever in the text that one stands.
+        pairs.Sort(static (a, b) => (a.Key == "FirstBurstLength").CompareTo(b.Key == "FirstBurstLength"));
         foreach (var pair in pairs)
         {
             if (NegotiateKey(pair, text) is { } failure)
@@ -186,7 +214,7 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
         }
 
         if (pair.Key is "InitiatorName" or "TargetName" or "SessionType")
-            return hasDeclared ? Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice") : null;
+            return hasDeclared ? Refuse(LoginStatus.InitiatorError, $"{pair.Key} came too late") : null;
         if (pair.Key == "AuthMethod" || ChapExchange.IsKey(pair.Key))
             return stage == LoginStage.Security ? null : Refuse(LoginStatus.InvalidDuringLogin, $"{pair.Key} outside the security stage");
         if (LoginKey.Find(pair.Key) is not { } key)
@@ -198,8 +226,6 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
         var use = stage == LoginStage.Security ? KeyUse.Security : KeyUse.Operational;
         if ((key.Use & use) == 0)
             return Refuse(LoginStatus.InvalidDuringLogin, $"{pair.Key} in the wrong stage");
-        if (!negotiated.Add(pair.Key))
-            return Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice");
         if (key.Negotiate(pair.Value, offer, Parameters) is { } answer)
             TextKeys.Append(text, pair.Key, answer);
         return null;
@@ -212,9 +238,6 @@ internal sealed class LoginExchange(TargetOffer offer, Func<SessionParameters, T
         {
             if (pair.Key != "AuthMethod")
                 continue;
-            if (isMethodChosen)
-                return Refuse(LoginStatus.InitiatorError, "AuthMethod came twice");
-            isMethodChosen = true;
             var wanted = authentication is null ? LoginKey.None : ChapExchange.Method;
             if (!pair.Value.Split(',').Contains(wanted, StringComparer.Ordinal))
                 return Refuse(LoginStatus.AuthenticationFailure, $"{Parameters.InitiatorName} does not offer {wanted}");

@@ -11,8 +11,11 @@ internal static class TextKeys
     /// <summary>Key names are at most 63 bytes (RFC 7143, 6.1).</summary>
     public const int KeyBytesMax = 63;
 
-    /// <summary>The longest value this target has a use for: a CHAP challenge; text values end at 255 bytes (RFC 7143, 6.1).</summary>
-    public const int ValueBytesMax = 1024;
+    /// <summary>
+    /// The longest value there is: a CHAP challenge of 1024 bytes in hexadecimal (RFC 7143, 12.1.3). Other values end at 255 bytes
+    /// (RFC 7143, 6.1).
+    /// </summary>
+    public const int ValueBytesMax = 2 + (2 * 1024);
 
     /// <summary>More keys than any negotiation has; the answer to each takes room in one response.</summary>
     public const int PairsMax = 64;

@@ -34,6 +34,9 @@ internal enum CommandTraits : ushort
 
     /// <summary>Is carried out whatever is reserved.</summary>
     IgnoresReservation = AllowedUnderReserve | AllowedUnderWriteExclusive | AllowedUnderExclusiveAccess,
+
+    /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
+    ThirdPartyCopy = 128,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>
@@ -45,6 +48,9 @@ internal enum CommandCondition : byte
     NotThin = 2,
     Removable = 4,
     NotRemovable = 8,
+
+    /// <summary>The device takes atomic writes.</summary>
+    Atomic = 16,
 }
 
 /// <summary>Says something of a command by its CDB, which has passed no check yet but for its length.</summary>

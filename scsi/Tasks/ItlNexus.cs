@@ -27,6 +27,9 @@ internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
         set => access = value;
     }
 
+    /// <summary>The third-party copies of this nexus: those under way, and the results that are held for it.</summary>
+    public CopyOperations Copies { get; } = new();
+
     /// <summary>Unit attention conditions pending for this nexus.</summary>
     public ref UnitAttentionSet Attentions => ref attentions;
 

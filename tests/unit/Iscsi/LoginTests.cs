@@ -1,7 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Security.Cryptography;
-using System.Text;
 using CowScsi.Iscsi;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Pdu;
@@ -97,6 +95,12 @@ public sealed class LoginTests
     [InlineData(0x87, "InitiatorName=x\0" + Target, LoginStatus.InitiatorError)]
     [InlineData(0x87, Initiator + "\0" + Target + "\0SessionType=Other", LoginStatus.SessionTypeNotSupported)]
     [InlineData(0x87, Initiator + "\0" + Target + "\0MaxBurstLength=4096\0MaxBurstLength=4096", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0X-a=1\0X-a=1", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Initiator + "\0" + Target, LoginStatus.InitiatorError)]
+    [InlineData(0x81, Initiator + "\0" + Target + "\0AuthMethod=None\0AuthMethod=None", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0=1", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0a b=1", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0a=\u0001", LoginStatus.InitiatorError)]
     [InlineData(0x87, Initiator + "\0" + Target + "\0AuthMethod=None", LoginStatus.InvalidDuringLogin)]
     [InlineData(0x81, Initiator + "\0" + Target + "\0MaxBurstLength=4096", LoginStatus.InvalidDuringLogin)]
     [InlineData(0x81, Initiator + "\0" + Target + "\0AuthMethod=KRB5", LoginStatus.AuthenticationFailure)]
@@ -113,6 +117,79 @@ public sealed class LoginTests
         Assert.Equal((int)status, TestInitiator.StatusOf(answer));
         Assert.Empty(initiator.ReceiveToEnd());
         Assert.Contains(target.Lines, static line => line.Contains("login refused", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Login_KeyThatComesAgainLaterEndsIt()
+    {
+        await using var target = new TestTarget();
+        foreach (var again in new[] { "MaxBurstLength=4096", Initiator, "X-b=2" })
+        {
+            using var initiator = target.Connect();
+            Assert.Equal(0, TestInitiator.StatusOf(initiator.ExchangeLogin(0x04, Initiator, Target, "MaxBurstLength=4096", "X-b=2")));
+            Assert.Equal((int)LoginStatus.InitiatorError, TestInitiator.StatusOf(initiator.ExchangeLogin(0x87, again)));
+        }
+    }
+
+    [Fact]
+    public async Task Login_KeysAreBoundedInNumberAndLength()
+    {
+        await using var target = new TestTarget();
+        string[] names = [Initiator, Target];
+        foreach (var (keys, status) in new[]
+        {
+            (Enumerable.Range(0, 62).Select(static i => $"X-{i}=1").ToArray(), 0),
+            (Enumerable.Range(0, 63).Select(static i => $"X-{i}=1").ToArray(), (int)LoginStatus.InitiatorError),
+            (["X-" + new string('k', 61) + "=1"], 0),
+            (["X-" + new string('k', 62) + "=1"], (int)LoginStatus.InitiatorError),
+            (["X-v=" + new string('v', TextKeys.ValueBytesMax)], 0),
+            (["X-v=" + new string('v', TextKeys.ValueBytesMax + 1)], (int)LoginStatus.InitiatorError),
+        })
+        {
+            using var initiator = target.Connect();
+            var answer = initiator.ExchangeLogin(0x87, [.. names, .. keys]);
+            Assert.Equal(status, TestInitiator.StatusOf(answer));
+            if (status == 0)
+                Assert.All(keys, key => Assert.Equal("NotUnderstood", TestInitiator.Pairs(answer.Data)[key.Split('=')[0]]));
+        }
+    }
+
+    [Theory]
+    [InlineData("FirstBurstLength=65536", "MaxBurstLength=4096")]
+    [InlineData("MaxBurstLength=4096", "FirstBurstLength=65536")]
+    public async Task Login_FirstBurstIsNoLongerThanABurst(string one, string other)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var keys = initiator.Login(one, other);
+        Assert.Equal("4096", keys["MaxBurstLength"]);
+        Assert.Equal("4096", keys["FirstBurstLength"]);
+    }
+
+    [Theory]
+    [InlineData("Yes", "Yes")]
+    [InlineData("No", "No")]
+    [InlineData("No", "Yes")]
+    public async Task Login_OrderOfDataIsAlwaysKept(string pdus, string sequences)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var keys = initiator.Login("DataPDUInOrder=" + pdus, "DataSequenceInOrder=" + sequences, "InitialR2T=Yes", "MaxBurstLength=1024");
+        Assert.Equal("Yes", keys["DataPDUInOrder"]);
+        Assert.Equal("Yes", keys["DataSequenceInOrder"]);
+        initiator.ClearUnitAttentions();
+        var offset = 0u;
+        foreach (var pdu in ReadAll(initiator))
+        {
+            Assert.Equal(offset, pdu[40]);
+            offset += (uint)pdu.Data.Length;
+        }
+    }
+
+    private static List<WirePdu> ReadAll(TestInitiator initiator)
+    {
+        initiator.Read(0, 16, out var pdus);
+        return pdus;
     }
 
     [Fact]
@@ -135,12 +212,8 @@ public sealed class LoginTests
             [(first.Tsih, LoginStatus.TooManyConnections), ((ushort)(first.Tsih + 1), LoginStatus.SessionDoesNotExist)];
         foreach (var (tsih, status) in cases)
         {
-            using var second = target.Connect();
-            var pdu = second.LoginRequest(0x87, Initiator, Target);
-            pdu.Header[14] = (byte)(tsih >> 8);
-            pdu.Header[15] = (byte)tsih;
-            second.Send(pdu);
-            Assert.Equal((int)status, TestInitiator.StatusOf(second.Receive(Opcode.LoginResponse)));
+            using var second = new TestInitiator(target.Portal) { JoinedTsih = tsih, ConnectionId = 1 };
+            Assert.Equal((int)status, TestInitiator.StatusOf(second.ExchangeLogin(0x87, Initiator, Target)));
         }
 
         first.ClearUnitAttentions();
@@ -199,13 +272,13 @@ public sealed class LoginTests
         using var initiator = target.Connect();
         initiator.LoginAs(Initiator, "SessionType=Discovery");
 
-        var all = SendTargets(initiator, "All");
+        var all = initiator.SendTargets("All");
         Assert.Equal(
             $"TargetName=iqn.2026-01.test.cowscsi:another\0TargetAddress={target.Portal},1\0" +
             $"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0",
             all);
-        Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", SendTargets(initiator, TestTarget.Name));
-        Assert.Equal("", SendTargets(initiator, "iqn.2026-01.test:none"));
+        Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", initiator.SendTargets(TestTarget.Name));
+        Assert.Equal("", initiator.SendTargets("iqn.2026-01.test:none"));
     }
 
     [Fact]
@@ -216,7 +289,7 @@ public sealed class LoginTests
             target.Server.AddTarget($"iqn.2026-01.test.cowscsi:many-{i:d4}", new ScsiTarget("many"));
         using var initiator = target.Connect();
         initiator.LoginAs(Initiator, "SessionType=Discovery", "MaxRecvDataSegmentLength=512");
-        var text = SendTargets(initiator, "All");
+        var text = initiator.SendTargets("All");
         Assert.Equal(201, text.Split("TargetName=").Length - 1);
     }
 
@@ -236,7 +309,7 @@ public sealed class LoginTests
             Assert.Equal(
                 $"TargetName={TestTarget.Name}\0TargetAddress=127.0.0.1:{server.Portals[0].Port},1\0" +
                 $"TargetAddress=[::1]:{server.Portals[1].Port},1\0",
-                SendTargets(initiator, "All"));
+                initiator.SendTargets("All"));
         }
     }
 
@@ -255,122 +328,7 @@ public sealed class LoginTests
     {
         await using var target = new TestTarget();
         using var initiator = target.Login();
-        Assert.Equal("SendTargets=Reject\0", SendTargets(initiator, "All"));
-        Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", SendTargets(initiator, ""));
-    }
-
-    [Theory]
-    [InlineData("5", false)]
-    [InlineData("7", false)]
-    [InlineData("5", true)]
-    [InlineData("7,5", true)]
-    public async Task Chap_RightSecretsLogIn(string algorithms, bool isMutual)
-    {
-        await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret", "disk", "the-disks-secret"));
-        using var initiator = target.Connect();
-        var result = Chap(initiator, algorithms, "alice", "alices-secret", isMutual ? "the-disks-secret" : null);
-        Assert.Equal(0, TestInitiator.StatusOf(result));
-        initiator.ExchangeLogin(0x87);
-        initiator.ClearUnitAttentions();
-    }
-
-    [Theory]
-    [InlineData("5", "alice", "wrong-secret-1")]
-    [InlineData("5", "bob", "alices-secret")]
-    [InlineData("99", "alice", "alices-secret")]
-    public async Task Chap_WrongAnswersAreRefused(string algorithms, string user, string secret)
-    {
-        await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret"));
-        using var initiator = target.Connect();
-        Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(Chap(initiator, algorithms, user, secret, null)));
-    }
-
-    [Fact]
-    public async Task Chap_CannotBeSkippedOrReflected()
-    {
-        await using var target = new TestTarget(null, new IscsiChapCredentials("alice", "alices-secret", "disk", "the-disks-secret"));
-        const int refused = (int)LoginStatus.AuthenticationFailure;
-        using (var skipping = target.Connect())
-            Assert.Equal(refused, TestInitiator.StatusOf(skipping.ExchangeLogin(0x87, Initiator, Target)));
-        using (var unwilling = target.Connect())
-            Assert.Equal(refused, TestInitiator.StatusOf(unwilling.ExchangeLogin(0x81, Initiator, Target, "AuthMethod=None")));
-
-        using var reflecting = target.Connect();
-        reflecting.ExchangeLogin(0x00, Initiator, Target, "AuthMethod=CHAP");
-        var challenge = TestInitiator.Pairs(reflecting.ExchangeLogin(0x00, "CHAP_A=5").Data);
-        var response = Respond("5", byte.Parse(challenge["CHAP_I"]), "alices-secret", Convert.FromHexString(challenge["CHAP_C"][2..]));
-        var reflected = reflecting.ExchangeLogin(
-            0x81, "CHAP_N=alice", "CHAP_R=0x" + Convert.ToHexString(response), "CHAP_I=" + challenge["CHAP_I"],
-            "CHAP_C=" + challenge["CHAP_C"]);
-        Assert.Equal(refused, TestInitiator.StatusOf(reflected));
-    }
-
-    [Fact]
-    public async Task Chap_GuardsDiscoveryWhereAsked()
-    {
-        var credentials = new IscsiChapCredentials("alice", "alices-secret");
-        await using var target = new TestTarget(new IscsiPortalOptions { DiscoveryCredentials = credentials });
-        using var initiator = target.Connect();
-        var answer = initiator.ExchangeLogin(0x87, Initiator, "SessionType=Discovery");
-        Assert.Equal((int)LoginStatus.AuthenticationFailure, TestInitiator.StatusOf(answer));
-    }
-
-    [Fact]
-    public void Chap_ShortOrEqualSecretsAreRefusedAtOnce()
-    {
-        Assert.Throws<ArgumentException>(() => new IscsiChapCredentials("alice", "short"));
-        Assert.Throws<ArgumentException>(() => new IscsiChapCredentials("alice", "alices-secret", "disk", "alices-secret"));
-        Assert.Equal("alice", new IscsiChapCredentials("alice", "short", allowShortSecret: true).UserName);
-    }
-
-    private static WirePdu Chap(TestInitiator initiator, string algorithms, string user, string secret, string? mutualSecret)
-    {
-        initiator.ExchangeLogin(0x00, Initiator, Target, "AuthMethod=CHAP,None");
-        var step = initiator.ExchangeLogin(0x00, "CHAP_A=" + algorithms);
-        if (TestInitiator.StatusOf(step) != 0)
-            return step;
-        var challenge = TestInitiator.Pairs(step.Data);
-        var algorithm = challenge["CHAP_A"];
-        var response = Respond(algorithm, byte.Parse(challenge["CHAP_I"]), secret, Convert.FromHexString(challenge["CHAP_C"][2..]));
-        var ours = TestInitiator.Pattern(16, 7);
-        string[] mutual = mutualSecret is null ? [] : ["CHAP_I=9", "CHAP_C=0x" + Convert.ToHexString(ours)];
-        var answer = initiator.ExchangeLogin(0x81, ["CHAP_N=" + user, "CHAP_R=0x" + Convert.ToHexString(response), .. mutual]);
-        if (mutualSecret is not null && TestInitiator.StatusOf(answer) == 0)
-        {
-            var proof = TestInitiator.Pairs(answer.Data);
-            Assert.Equal("disk", proof["CHAP_N"]);
-            Assert.Equal(Convert.ToHexStringLower(Respond(algorithm, 9, mutualSecret, ours)), proof["CHAP_R"][2..]);
-        }
-
-        return answer;
-    }
-
-    private static byte[] Respond(string algorithm, byte id, string secret, byte[] challenge)
-    {
-        byte[] input = [id, .. Encoding.UTF8.GetBytes(secret), .. challenge];
-#pragma warning disable CA5351 // The algorithm of the protocol under test.
-        return algorithm == "7" ? SHA256.HashData(input) : MD5.HashData(input);
-#pragma warning restore CA5351
-    }
-
-    private static string SendTargets(TestInitiator initiator, string value)
-    {
-        List<byte> text = [];
-        var transferTag = PduField.NoTag;
-        var data = TestInitiator.Text("SendTargets=" + value);
-        while (true)
-        {
-            var request = TestInitiator.Pdu(Opcode.TextRequest, 0x80, 77);
-            request[20] = transferTag;
-            request[24] = initiator.CmdSN++;
-            request.Data = data;
-            initiator.Send(request);
-            var answer = initiator.Receive(Opcode.TextResponse);
-            text.AddRange(answer.Data);
-            if ((answer.Flags & 0x80) != 0)
-                return Encoding.UTF8.GetString([.. text]);
-            transferTag = answer[20];
-            data = [];
-        }
+        Assert.Equal("SendTargets=Reject\0", initiator.SendTargets("All"));
+        Assert.Equal($"TargetName={TestTarget.Name}\0TargetAddress={target.Portal},1\0", initiator.SendTargets(""));
     }
 }

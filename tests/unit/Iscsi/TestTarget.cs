@@ -11,13 +11,13 @@ internal sealed class TestTarget : IAsyncDisposable
     public const string Name = TestInitiator.TargetName;
     public const int DiskBytes = 4 * 1024 * 1024;
 
-    public TestTarget(IscsiPortalOptions? options = null, IscsiChapCredentials? credentials = null)
+    public TestTarget(IscsiPortalOptions? options = null, IscsiAccess? access = null)
     {
         options ??= new IscsiPortalOptions();
         Server = new IscsiTargetServer(Bounded(options, Lines.Enqueue));
         var identity = LogicalUnitIdentity.FromDisk(new Guid(1, 2, 3, new byte[8]), "disk");
         Scsi.TryAddLun(0, new LogicalUnit(Disk, identity, new LogicalUnitOptions()));
-        Server.AddTarget(Name, Scsi, credentials);
+        Server.AddTarget(Name, Scsi, access);
         Server.Start();
     }
 
@@ -55,6 +55,9 @@ internal sealed class TestTarget : IAsyncDisposable
         MaxRecvDataSegmentBytes = options.MaxRecvDataSegmentBytes,
         MaxBurstBytes = options.MaxBurstBytes,
         FirstBurstBytes = options.FirstBurstBytes,
+        SessionsPerAddressMax = options.SessionsPerAddressMax,
+        DiscoverySessionsMax = options.DiscoverySessionsMax,
+        MaxConnections = options.MaxConnections,
         MaxOutstandingR2T = options.MaxOutstandingR2T,
         InitialR2T = options.InitialR2T,
         ImmediateData = options.ImmediateData,
@@ -64,7 +67,6 @@ internal sealed class TestTarget : IAsyncDisposable
         PingInterval = options.PingInterval,
         PeerTimeout = options.PeerTimeout,
         ShutdownTimeout = TimeSpan.FromMilliseconds(200),
-        DiscoveryCredentials = options.DiscoveryCredentials,
         Log = log,
     };
 }
