@@ -160,6 +160,7 @@ public sealed partial class LogicalUnit
         {
             nexuses.Add(itl);
             itl.Access = AccessOf(itl);
+            itl.PortAccess = groups.GetValueOrDefault(itl.Nexus.Target.PortGroupId, PortGroupState.Initial).Access;
         }
     }
 
@@ -295,6 +296,12 @@ public sealed partial class LogicalUnit
         {
             itl.OnReported(condition);
             command.Fail(UnitAttentionSet.Sense(condition));
+            return default;
+        }
+
+        if (itl.PortAccess >= PortAccess.Standby && entry is not null && !entry.IsAllowedIn(itl.PortAccess))
+        {
+            command.Fail(SenseCodes.OfPortAccess(itl.PortAccess));
             return default;
         }
 

@@ -36,6 +36,12 @@ public sealed class ScsiTarget
     /// <summary>Longest SCSI name of a port: a designator of VPD page 83h holds 255 bytes, with null and padding.</summary>
     public const int PortNameBytesMax = 251;
 
+    /// <summary>The port group unless another is chosen.</summary>
+    public const ushort DefaultPortGroupId = 1;
+
+    /// <summary>What stands between the names of an iSCSI target device and of its port (RFC 7143, 4.4.2).</summary>
+    private const string IscsiPortSuffix = ",t,0x";
+
     private readonly Lock gate = new();
     private readonly List<Nexus> nexuses = [];
     private readonly byte[] portNameBytes;
@@ -52,6 +58,9 @@ public sealed class ScsiTarget
         ArgumentOutOfRangeException.ThrowIfGreaterThan(portNameBytes.Length, PortNameBytesMax, nameof(portName));
         PortName = portName;
         RelativePortId = relativePortId;
+        var suffix = portName.LastIndexOf(IscsiPortSuffix, StringComparison.Ordinal);
+        IsIscsi = suffix > 0;
+        DeviceNameBytes = Encoding.UTF8.GetBytes(suffix > 0 ? portName[..suffix] : portName);
         Copies = copies ?? new CopyDomain();
         Copies.Add(this);
     }
@@ -60,12 +69,21 @@ public sealed class ScsiTarget
 
     public ushort RelativePortId { get; }
 
+    /// <summary>The target port group (SPC-5, 5.18) that this port is in: ports of one group share their access state at each logical unit.</summary>
+    public ushort PortGroupId { get; init; } = DefaultPortGroupId;
+
     /// <summary>The LUN map at this moment, ascending by number.</summary>
     public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
 
     internal CopyDomain Copies { get; }
 
     internal ReadOnlySpan<byte> PortNameBytes => portNameBytes;
+
+    /// <summary>The SCSI name of the target device.</summary>
+    internal byte[] DeviceNameBytes { get; }
+
+    /// <summary>Whether the port's name is that of an iSCSI port, and its protocol iSCSI.</summary>
+    internal bool IsIscsi { get; }
 
     /// <summary>Maps a logical unit; false where the number (0 to 16383) is taken. Nexuses are told by unit attention 3F/0E.</summary>
     public bool TryAddLun(int lun, LogicalUnit unit)

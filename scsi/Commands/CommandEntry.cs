@@ -37,6 +37,15 @@ internal enum CommandTraits : ushort
 
     /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
     ThirdPartyCopy = 128,
+
+    /// <summary>Is carried out by a target port in the standby state (SPC-5, 5.18.2.4.4).</summary>
+    AllowedInStandby = 256,
+
+    /// <summary>Is carried out by a target port in the unavailable state (SPC-5, 5.18.2.4.5).</summary>
+    AllowedInUnavailable = 512,
+
+    /// <summary>Is carried out whatever state the target port is in.</summary>
+    IgnoresPortState = AllowedInStandby | AllowedInUnavailable,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>
@@ -138,6 +147,14 @@ internal sealed class CommandEntry
         };
         return (Traits & needed) == needed || (IgnoresReservation is { } test && cdb.Length >= CdbLength && test(cdb));
     }
+
+    /// <summary>Whether a target port in that state carries the command out.</summary>
+    public bool IsAllowedIn(PortAccess access) => access switch
+    {
+        PortAccess.Standby => (Traits & CommandTraits.AllowedInStandby) != 0,
+        PortAccess.Unavailable => (Traits & CommandTraits.AllowedInUnavailable) != 0,
+        _ => true,
+    };
 
     /// <summary>Byte and highest bit of the first field that must be zero and is not; false where the CDB is in order.</summary>
     public bool TryFindReservedBit(ReadOnlySpan<byte> cdb, out int fieldByte, out int fieldBit)

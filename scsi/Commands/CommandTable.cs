@@ -19,13 +19,16 @@ internal sealed class CommandTable
     private const CommandTraits Read = CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive;
 
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
-    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation;
+    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState;
 
     /// <summary>Tells of the logical unit without changing it: the write exclusive types leave it to everybody.</summary>
-    private const CommandTraits Tells = CommandTraits.AllowedUnderWriteExclusive;
+    private const CommandTraits Tells = CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedInStandby;
 
     /// <summary>The persistent reservation commands decide themselves, by registration and key (SPC-5, 5.14.1).</summary>
-    private const CommandTraits Reserving = CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess;
+    private const CommandTraits Reserving =
+        CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess | CommandTraits.AllowedInStandby;
+
+    private const CommandTraits Capacity = CommandTraits.Medium | CommandTraits.IgnoresReservation | CommandTraits.AllowedInStandby;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -40,7 +43,7 @@ internal sealed class CommandTable
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
         new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, Always),
-        new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute),
+        new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute, CommandTraits.AllowedInStandby),
         new("RESERVE(6)", "16 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation),
         new("RELEASE(6)", "17 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation),
         new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, Tells),
@@ -51,7 +54,7 @@ internal sealed class CommandTable
         new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow,
             condition: CommandCondition.Removable, ignoresReservation: MediumCommands.Allows),
         new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10,
-            CommandTraits.Medium | CommandTraits.IgnoresReservation),
+            Capacity),
         new("READ(10)", "28 18 FF FF FF FF 00 FF FF 00", TransferCommands.Read, Read),
         new("WRITE(10)", "2A 18 FF FF FF FF 00 FF FF 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(10)", "2E 16 FF FF FF FF 00 FF FF 00", VerifyCommand.WriteAndVerify, Write),
@@ -65,7 +68,7 @@ internal sealed class CommandTable
         new("WRITE SAME(10)", "41 00 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
-        new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute),
+        new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.AllowedInStandby),
         new("RESERVE(10)", "56 00 00 00 00 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation),
         new("RELEASE(10)", "57 00 00 00 00 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation),
         new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, Tells),
@@ -127,14 +130,18 @@ internal sealed class CommandTable
         new("WRITE ATOMIC(16)", "9C 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteAtomicCommand.Execute, Write,
             condition: CommandCondition.Atomic),
         new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16,
-            CommandTraits.Medium | CommandTraits.IgnoresReservation, serviceAction: 0x10),
+            Capacity, serviceAction: 0x10),
         new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
             serviceAction: 0x12, condition: CommandCondition.Thin),
         new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, Always),
+        new("REPORT TARGET PORT GROUPS", "A3 E0 00 00 00 00 FF FF FF FF 00 00", PortGroupCommands.Report,
+            CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState, serviceAction: 0x0A),
         new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, Tells,
             serviceAction: 0x0C),
         new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
             PrimaryCommands.ReportTaskManagementFunctions, Tells, serviceAction: 0x0D),
+        new("SET TARGET PORT GROUPS", "A4 00 00 00 00 00 FF FF FF FF 00 00", PortGroupCommands.Set, CommandTraits.IgnoresPortState,
+            serviceAction: 0x0A),
         new("READ(12)", "A8 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(12)", "AA 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(12)", "AE 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),

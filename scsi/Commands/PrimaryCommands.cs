@@ -25,6 +25,10 @@ internal static class PrimaryCommands
             itl.OnReported(condition);
             code = UnitAttentionSet.Sense(condition);
         }
+        else if (itl.PortAccess >= PortAccess.Standby)
+        {
+            code = SenseCodes.OfPortAccess(itl.PortAccess);
+        }
         else if (!itl.Unit.IsMediumPresent)
         {
             code = SenseCodes.MediumNotPresent;

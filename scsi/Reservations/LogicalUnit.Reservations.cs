@@ -19,9 +19,6 @@ internal enum ReservationKeeping : byte
 /// </content>
 public sealed partial class LogicalUnit
 {
-    /// <summary>Targets that the logical unit is mapped under, once for each LUN. Guarded by the gate.</summary>
-    private readonly List<ScsiTarget> ports = [];
-
     private volatile ReservationState reservations = ReservationState.Empty;
 
     /// <summary>Holder of the RESERVE reservation. Replaced with the gate held.</summary>
@@ -39,16 +36,8 @@ public sealed partial class LogicalUnit
     internal List<TargetPortName> PortNames()
     {
         var names = new List<TargetPortName>();
-        lock (gate)
-        {
-            foreach (var port in ports)
-            {
-                var name = new TargetPortName(port.PortName.ToLowerInvariant(), port.RelativePortId);
-                if (!names.Contains(name))
-                    names.Add(name);
-            }
-        }
-
+        foreach (var port in Ports())
+            names.Add(new TargetPortName(port.PortName.ToLowerInvariant(), port.RelativePortId));
         return names;
     }
 
@@ -68,18 +57,6 @@ public sealed partial class LogicalUnit
 
         names.AddRange(found);
         return found.Count > 0;
-    }
-
-    internal void AddPort(ScsiTarget target)
-    {
-        lock (gate)
-            ports.Add(target);
-    }
-
-    internal void RemovePort(ScsiTarget target)
-    {
-        lock (gate)
-            ports.Remove(target);
     }
 
     /// <summary>Makes the draft's state durable where APTPL asks for that, or the removal of one that was.</summary>

@@ -25,6 +25,8 @@ internal static class SenseCodes
 
     public static readonly SenseCode NotReadyCauseNotReportable = new(SenseKey.NotReady, 0x04, 0x00);
     public static readonly SenseCode NotReadyManualInterventionRequired = new(SenseKey.NotReady, 0x04, 0x03);
+    public static readonly SenseCode TargetPortInStandbyState = new(SenseKey.NotReady, 0x04, 0x0B);
+    public static readonly SenseCode TargetPortInUnavailableState = new(SenseKey.NotReady, 0x04, 0x0C);
     public static readonly SenseCode MediumNotPresent = new(SenseKey.NotReady, 0x3A, 0x00);
 
     public static readonly SenseCode WriteError = new(SenseKey.MediumError, 0x0C, 0x00);
@@ -60,6 +62,7 @@ internal static class SenseCodes
     public static readonly SenseCode ReservationsPreempted = new(SenseKey.UnitAttention, 0x2A, 0x03);
     public static readonly SenseCode ReservationsReleased = new(SenseKey.UnitAttention, 0x2A, 0x04);
     public static readonly SenseCode RegistrationsPreempted = new(SenseKey.UnitAttention, 0x2A, 0x05);
+    public static readonly SenseCode AsymmetricAccessStateChanged = new(SenseKey.UnitAttention, 0x2A, 0x06);
     public static readonly SenseCode CapacityDataHasChanged = new(SenseKey.UnitAttention, 0x2A, 0x09);
     public static readonly SenseCode CommandsClearedByAnotherInitiator = new(SenseKey.UnitAttention, 0x2F, 0x00);
     public static readonly SenseCode ReportedLunsDataHasChanged = new(SenseKey.UnitAttention, 0x3F, 0x0E);
@@ -77,4 +80,8 @@ internal static class SenseCodes
     public static readonly SenseCode InvalidOperationForCopyTarget = new(SenseKey.CopyAborted, 0x26, 0x0C);
 
     public static readonly SenseCode MiscompareDuringVerify = new(SenseKey.Miscompare, 0x1D, 0x00);
+
+    /// <summary>Why a port in standby or unavailable does not carry out a command (SPC-5, 5.18.2.4).</summary>
+    public static SenseCode OfPortAccess(PortAccess access) =>
+        access == PortAccess.Standby ? TargetPortInStandbyState : TargetPortInUnavailableState;
 }

@@ -7,6 +7,7 @@ internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
 {
     private UnitAttentionSet attentions;
     private volatile ReservationAccess access;
+    private volatile PortAccess portAccess;
 
     public Nexus Nexus { get; } = nexus;
 
@@ -25,6 +26,13 @@ internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
     {
         get => access;
         set => access = value;
+    }
+
+    /// <summary>The access state of the target port's group here. Set under the logical unit's lock, read without it.</summary>
+    public PortAccess PortAccess
+    {
+        get => portAccess;
+        set => portAccess = value;
     }
 
     /// <summary>The third-party copies of this nexus: those under way, and the results that are held for it.</summary>

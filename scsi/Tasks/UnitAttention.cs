@@ -19,6 +19,7 @@ internal enum UnitAttention
     ReservationsPreempted = 9,
     ReservationsReleased = 10,
     RegistrationsPreempted = 11,
+    AsymmetricAccessStateChanged = 12,
 }
 
 /// <summary>
@@ -73,6 +74,7 @@ internal struct UnitAttentionSet
         UnitAttention.ReservationsPreempted => SenseCodes.ReservationsPreempted,
         UnitAttention.ReservationsReleased => SenseCodes.ReservationsReleased,
         UnitAttention.RegistrationsPreempted => SenseCodes.RegistrationsPreempted,
+        UnitAttention.AsymmetricAccessStateChanged => SenseCodes.AsymmetricAccessStateChanged,
         _ => throw new ArgumentOutOfRangeException(nameof(condition)),
     };
 }

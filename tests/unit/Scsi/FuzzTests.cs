@@ -114,6 +114,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private static void ClearReservations(Initiator initiator)
     {
         initiator.Send("17 00 00 00 00 00");
+        initiator.AssertGood("A4 0A 00 00 00 00 00 00 00 08 00 00", Initiator.Hex("00000000 00 00 0001"));
         initiator.Send("03 00 00 00 FF 00");
         initiator.AssertGood("5F 06 00 00 00 00 00 00 18 00", ReservationTests.List(0, 1));
         initiator.AssertGood("5F 03 00 00 00 00 00 00 18 00", ReservationTests.List(1, 0));
