@@ -124,6 +124,9 @@ public sealed partial class LogicalUnit
             case Admission.Full:
                 command.Status = ScsiStatus.TaskSetFull;
                 return default;
+            case Admission.Busy:
+                command.Status = ScsiStatus.Busy;
+                return default;
             case Admission.Closed:
                 command.IsGone = true;
                 command.Fail(SenseCodes.LogicalUnitNotSupported);

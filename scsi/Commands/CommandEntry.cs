@@ -84,6 +84,7 @@ internal sealed class CommandEntry
     /// <param name="ignoresReservation">
     /// For which CDBs the command is carried out whatever is reserved, where that depends on the CDB; null for what the traits say.
     /// </param>
+    /// <param name="note">What is left out or done otherwise than an initiator may expect, and why; docs/scsi.md prints it.</param>
     /// <param name="timeoutSeconds">Recommended command timeout (SPC-5, 6.35.4), for the largest transfer on slow storage.</param>
     public CommandEntry(
         string name,
@@ -93,7 +94,8 @@ internal sealed class CommandEntry
         int serviceAction = NoServiceAction,
         CommandCondition condition = CommandCondition.Always,
         uint timeoutSeconds = CommandTable.TimeoutSeconds,
-        CdbTest? ignoresReservation = null)
+        CdbTest? ignoresReservation = null,
+        string note = "")
     {
         Name = name;
         Handler = handler;
@@ -102,6 +104,7 @@ internal sealed class CommandEntry
         Condition = condition;
         RecommendedTimeoutSeconds = timeoutSeconds;
         IgnoresReservation = ignoresReservation;
+        Note = note;
         this.usage = Convert.FromHexString(usage.Replace(" ", "", StringComparison.Ordinal));
         allowed = [.. this.usage];
         allowed[0] = byte.MaxValue;
@@ -131,6 +134,9 @@ internal sealed class CommandEntry
 
     /// <summary>CDBs that are carried out whatever is reserved; null where the traits alone say it.</summary>
     public CdbTest? IgnoresReservation { get; }
+
+    /// <summary>What is left out or done otherwise, and why; empty where nothing is.</summary>
+    public string Note { get; }
 
     /// <summary>CDB usage data of SPC-5, 6.35.3: operation code, service action, and a one for each bit that is looked at.</summary>
     public ReadOnlySpan<byte> Usage => usage;

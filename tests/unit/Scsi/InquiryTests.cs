@@ -164,8 +164,8 @@ public sealed class InquiryTests
         Assert.True(second.TryAddLun(5, initiator.Unit));
         Assert.True(second.TryAddLun(6, initiator.Unit));
         initiator.AssertGood("12 01 88 04 00 00");
-        byte[] first = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x2C, 0x53, 0x98, 0, 0x28, .. Encoding.UTF8.GetBytes(Initiator.PortName), 0, 0];
-        byte[] other = [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0x28, 0x53, 0x98, 0, 0x24, .. "iqn.2026-01.org.cowscsi:b,t,0x0002"u8, 0, 0, 0];
+        byte[] first = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x2C, 0x53, 0x98, 0, 0x28, .. Encoding.UTF8.GetBytes(Initiator.PortName), 0, 0, 0];
+        byte[] other = [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0x28, 0x53, 0x98, 0, 0x24, .. "iqn.2026-01.org.cowscsi:b,t,0x0002"u8, 0, 0];
         Assert.Equal([0, 0x88, 0, (byte)(first.Length + other.Length), .. first, .. other], initiator.Data.ToArray());
         initiator.AssertGood("12 00 00 00 24 00");
         Assert.Equal(0x10, initiator.Data[6]);
