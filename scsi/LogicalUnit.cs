@@ -32,10 +32,12 @@ public sealed partial class LogicalUnit
         Identity = identity;
         Options = options;
         tasks = new TaskSet(options.TasksMax);
-        mode = DefaultMode;
-        commands = CommandTable.For(device.Geometry, options.IsRemovable);
+        savedMode = LoadMode();
+        mode = SavedOrDefaultMode;
+        commands = CommandTable.For(device.Geometry, options);
         LoadReservations();
         device.GeometryChanged += OnGeometryChanged;
+        ResumeErasure();
     }
 
     public BlockDevice Device { get; }
@@ -59,9 +61,6 @@ public sealed partial class LogicalUnit
 
     internal ModeParameters Mode => mode;
 
-    /// <summary>What the mode parameters are after a reset: the write cache is on where there is one.</summary>
-    internal ModeParameters DefaultMode => new(Device.Geometry.HasVolatileCache, false, false);
-
     internal bool IsMediumPresent => isMediumPresent;
 
     internal bool IsWriteProtected => Options.IsReadOnly || Device.Geometry.IsReadOnly || mode.IsSoftwareWriteProtected;
@@ -82,6 +81,7 @@ public sealed partial class LogicalUnit
     public async ValueTask CloseAsync()
     {
         Device.GeometryChanged -= OnGeometryChanged;
+        await EndOperationAsync();
         await tasks.CloseAsync();
         Scratch.Release();
     }
@@ -199,7 +199,7 @@ public sealed partial class LogicalUnit
     }
 
     /// <summary>
-    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to their defaults, nobody holds the medium, and every
+    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to what is saved, nobody holds the medium, and every
     /// nexus has a unit attention.
     /// </summary>
     internal async ValueTask ResetAsync(UnitAttention condition)
@@ -214,7 +214,7 @@ public sealed partial class LogicalUnit
         await ended;
         lock (gate)
         {
-            mode = DefaultMode;
+            mode = SavedOrDefaultMode;
             foreach (var itl in nexuses)
             {
                 LetGo(itl);
@@ -234,17 +234,6 @@ public sealed partial class LogicalUnit
     }
 
     internal bool HasTask(ItlNexus itl, ulong? tag) => tasks.Contains(itl, tag);
-
-    internal void SetMode(ItlNexus requester, ModeParameters wanted)
-    {
-        lock (gate)
-        {
-            if (mode == wanted)
-                return;
-            mode = wanted;
-            EstablishForOthers(requester, UnitAttention.ModeParametersChanged);
-        }
-    }
 
     internal void SetPreventsRemoval(ItlNexus itl, bool prevents)
     {
@@ -328,6 +317,9 @@ public sealed partial class LogicalUnit
             command.FailCdb(fieldByte, fieldBit);
             return default;
         }
+
+        if (IsHeldUp(entry, command))
+            return default;
 
         if ((entry.Traits & CommandTraits.Medium) != 0 && !isMediumPresent)
         {
@@ -414,7 +406,7 @@ public sealed partial class LogicalUnit
     {
         lock (gate)
         {
-            commands = CommandTable.For(device.Geometry, Options.IsRemovable);
+            commands = CommandTable.For(device.Geometry, Options);
             foreach (var itl in nexuses)
                 itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
         }

@@ -35,14 +35,23 @@ internal enum CommandTraits : ushort
     /// <summary>Is carried out whatever is reserved.</summary>
     IgnoresReservation = AllowedUnderReserve | AllowedUnderWriteExclusive | AllowedUnderExclusiveAccess,
 
+    /// <summary>Is carried out while the medium is being formatted or sanitized (SBC-4, 4.11.2 and 4.33).</summary>
+    DuringErasure = 256,
+
+    /// <summary>Is carried out although the last SANITIZE failed: another one.</summary>
+    AfterFailedSanitize = 512,
+
+    /// <summary>Is carried out although the last FORMAT UNIT failed: another one, or a SANITIZE.</summary>
+    AfterFailedFormat = 1024,
+
     /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
     ThirdPartyCopy = 128,
 
     /// <summary>Is carried out by a target port in the standby state (SPC-5, 5.18.2.4.4).</summary>
-    AllowedInStandby = 256,
+    AllowedInStandby = 2048,
 
     /// <summary>Is carried out by a target port in the unavailable state (SPC-5, 5.18.2.4.5).</summary>
-    AllowedInUnavailable = 512,
+    AllowedInUnavailable = 4096,
 
     /// <summary>Is carried out whatever state the target port is in.</summary>
     IgnoresPortState = AllowedInStandby | AllowedInUnavailable,
@@ -60,6 +69,9 @@ internal enum CommandCondition : byte
 
     /// <summary>The device takes atomic writes.</summary>
     Atomic = 16,
+
+    /// <summary>The logical unit has a memory: what is begun here does not stay half-done.</summary>
+    Remembers = 32,
 }
 
 /// <summary>Says something of a command by its CDB, which has passed no check yet but for its length.</summary>

@@ -15,11 +15,16 @@ internal sealed class CommandTable
     /// <summary>Recommended timeout of commands that wait for everything unwritten, or work through a whole medium.</summary>
     public const uint LongTimeoutSeconds = 120;
 
+    /// <summary>The same of commands that write or read all of a large one.</summary>
+    public const uint ErasureTimeoutSeconds = 7200;
+
     /// <summary>Reads the medium or looks at it.</summary>
     private const CommandTraits Read = CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive;
 
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
-    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState;
+    private const CommandTraits Erase = Write | CommandTraits.Exclusive | CommandTraits.AfterFailedSanitize | CommandTraits.AfterFailedFormat;
+    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState |
+        CommandTraits.DuringErasure;
 
     /// <summary>Tells of the logical unit without changing it: the write exclusive types leave it to everybody.</summary>
     private const CommandTraits Tells = CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedInStandby;
@@ -40,21 +45,25 @@ internal sealed class CommandTable
         new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady,
             CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess),
         new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
+        new("FORMAT UNIT", "04 3F 00 00 00 00", FormatUnitCommand.Execute, Write | CommandTraits.Exclusive | CommandTraits.AfterFailedFormat,
+            condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
         new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, Always),
-        new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute, CommandTraits.AllowedInStandby),
+        new("MODE SELECT(6)", "15 11 00 00 FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive | CommandTraits.AllowedInStandby),
         new("RESERVE(6)", "16 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation,
             note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
         new("RELEASE(6)", "17 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation,
             note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
-        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, Tells),
+        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, Tells | CommandTraits.DuringErasure),
         new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts,
             note: "Power conditions are taken and change nothing: there is no spindle."),
         new("START STOP UNIT", "1B 01 00 00 F5 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts,
             note: "Power conditions are taken and change nothing: there is no spindle."),
+        new("SEND DIAGNOSTIC", "1D F4 00 FF FF 00", SendDiagnosticCommand.Execute,
+            Read | CommandTraits.AllowedInStandby, timeoutSeconds: ErasureTimeoutSeconds),
         new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow,
             condition: CommandCondition.Removable, ignoresReservation: MediumCommands.Allows),
         new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10,
@@ -74,12 +83,21 @@ internal sealed class CommandTable
         new("WRITE SAME(10)", "41 00 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
-        new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.AllowedInStandby),
+        new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.Overwrite, Erase,
+            serviceAction: 0x01, condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
+        new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.BlockErase, Erase,
+            serviceAction: 0x02, condition: CommandCondition.Remembers | CommandCondition.Thin, timeoutSeconds: ErasureTimeoutSeconds),
+        new("SANITIZE", "48 00 00 00 00 00 00 FF FF 00", SanitizeCommand.ExitFailureMode, Erase,
+            serviceAction: 0x1F, condition: CommandCondition.Remembers),
+        new("LOG SELECT", "4C 02 FF FF 00 00 00 FF FF 00", LogSenseCommand.Select, CommandTraits.AllowedInStandby),
+        new("LOG SENSE", "4D 00 FF FF 00 FF FF FF FF 00", LogSenseCommand.Sense,
+            CommandTraits.DuringErasure | CommandTraits.IgnoresReservation | CommandTraits.AllowedInStandby),
+        new("MODE SELECT(10)", "55 11 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive | CommandTraits.AllowedInStandby),
         new("RESERVE(10)", "56 00 00 00 00 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation,
             note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
         new("RELEASE(10)", "57 00 00 00 00 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation,
             note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
-        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, Tells),
+        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, Tells | CommandTraits.DuringErasure),
         new("PERSISTENT RESERVE IN, READ KEYS", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadKeys, Reserving,
             serviceAction: 0x00),
         new("PERSISTENT RESERVE IN, READ RESERVATION", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadReservation, Reserving,
@@ -150,10 +168,11 @@ internal sealed class CommandTable
         new("REPORT TARGET PORT GROUPS", "A3 E0 00 00 00 00 FF FF FF FF 00 00", PortGroupCommands.Report,
             CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState, serviceAction: 0x0A,
             note: "PREF is zero and states change by SET only (TPGS 10b): access is the same by every port. There is no transition to wait for."),
-        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, Tells,
+        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute,
+            Tells | CommandTraits.DuringErasure,
             serviceAction: 0x0C),
         new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
-            PrimaryCommands.ReportTaskManagementFunctions, Tells, serviceAction: 0x0D),
+            PrimaryCommands.ReportTaskManagementFunctions, Tells | CommandTraits.DuringErasure, serviceAction: 0x0D),
         new("SET TARGET PORT GROUPS", "A4 00 00 00 00 00 FF FF FF FF 00 00", PortGroupCommands.Set, CommandTraits.IgnoresPortState,
             serviceAction: 0x0A,
             note: "Offline and LBA-dependent states are refused. States are active/optimized again after a restart."),
@@ -195,9 +214,10 @@ internal sealed class CommandTable
     public static CommandTable Least => Tables[CommandCondition.NotThin | CommandCondition.NotRemovable];
 
     /// <summary>The table for a kind of logical unit.</summary>
-    public static CommandTable For(BlockGeometry geometry, bool isRemovable) => Tables[
+    public static CommandTable For(BlockGeometry geometry, LogicalUnitOptions options) => Tables[
         (LogicalUnit.IsThin(geometry) ? CommandCondition.Thin : CommandCondition.NotThin) |
-        (isRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable) |
+        (options.IsRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable) |
+        (options.Memory is null ? CommandCondition.Always : CommandCondition.Remembers) |
         (BlockLimits.HasAtomicWrites(geometry) ? CommandCondition.Atomic : CommandCondition.Always)];
 
     /// <summary>Whether an operation code is one of those that a service action tells apart.</summary>
@@ -219,7 +239,13 @@ internal sealed class CommandTable
             foreach (var removable in new[] { CommandCondition.Removable, CommandCondition.NotRemovable })
             {
                 foreach (var atomic in new[] { CommandCondition.Always, CommandCondition.Atomic })
-                    tables.Add(thin | removable | atomic, new CommandTable(thin | removable | atomic));
+                {
+                    foreach (var remembers in new[] { CommandCondition.Always, CommandCondition.Remembers })
+                    {
+                        var holds = thin | removable | atomic | remembers;
+                        tables.Add(holds, new CommandTable(holds));
+                    }
+                }
             }
         }
 

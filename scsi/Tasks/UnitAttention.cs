@@ -20,6 +20,8 @@ internal enum UnitAttention
     ReservationsReleased = 10,
     RegistrationsPreempted = 11,
     AsymmetricAccessStateChanged = 12,
+    LogParametersChanged = 13,
+    ThresholdReached = 14,
 }
 
 /// <summary>
@@ -75,6 +77,8 @@ internal struct UnitAttentionSet
         UnitAttention.ReservationsReleased => SenseCodes.ReservationsReleased,
         UnitAttention.RegistrationsPreempted => SenseCodes.RegistrationsPreempted,
         UnitAttention.AsymmetricAccessStateChanged => SenseCodes.AsymmetricAccessStateChanged,
+        UnitAttention.LogParametersChanged => SenseCodes.LogParametersChanged,
+        UnitAttention.ThresholdReached => SenseCodes.ThinProvisioningSoftThresholdReached,
         _ => throw new ArgumentOutOfRangeException(nameof(condition)),
     };
 }

@@ -27,7 +27,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
         output.WriteLine($"seed {seed}");
         var random = new Random(seed);
         using var initiator = new Initiator(
-            new RamDisk(1024, blockBytes), new LogicalUnitOptions { IsRemovable = isRemovable, Memory = new RamMemory() });
+            new RamDisk(1024, blockBytes), new LogicalUnitOptions { IsRemovable = isRemovable });
         var data = new byte[64 << 10];
         var good = 0;
         for (var i = 0; i < CasesPerSeed; i++)
