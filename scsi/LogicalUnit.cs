@@ -57,6 +57,9 @@ public sealed partial class LogicalUnit
 
     internal ScratchPool Scratch { get; } = new();
 
+    /// <summary>ROD tokens that stand for something of this medium.</summary>
+    internal UnitTokens Tokens { get; } = new();
+
     internal CommandTable Commands => commands;
 
     internal ModeParameters Mode => mode;
@@ -83,6 +86,7 @@ public sealed partial class LogicalUnit
         Device.GeometryChanged -= OnGeometryChanged;
         await EndOperationAsync();
         await tasks.CloseAsync();
+        Tokens.RevokeAll();
         Scratch.Release();
     }
 
@@ -249,6 +253,7 @@ public sealed partial class LogicalUnit
             if (HoldsMedium())
                 return false;
             isMediumPresent = false;
+            Tokens.RevokeAll();
             return true;
         }
     }
@@ -334,6 +339,8 @@ public sealed partial class LogicalUnit
             return default;
         }
 
+        if ((entry.Traits & CommandTraits.Writes) != 0)
+            Tokens.OnWrite(command, Device.Geometry);
         return entry.Handler(itl, command);
     }
 
@@ -404,6 +411,7 @@ public sealed partial class LogicalUnit
 
     private void OnGeometryChanged(BlockDevice device)
     {
+        Tokens.RevokeAll();
         lock (gate)
         {
             commands = CommandTable.For(device.Geometry, Options);

@@ -40,7 +40,7 @@ public sealed class ScsiTarget
     public const ushort DefaultPortGroupId = 1;
 
     /// <summary>What stands between the names of an iSCSI target device and of its port (RFC 7143, 4.4.2).</summary>
-    private const string IscsiPortSuffix = ",t,0x";
+    private const string PortSuffix = ",t,0x";
 
     private readonly Lock gate = new();
     private readonly List<Nexus> nexuses = [];
@@ -58,9 +58,10 @@ public sealed class ScsiTarget
         ArgumentOutOfRangeException.ThrowIfGreaterThan(portNameBytes.Length, PortNameBytesMax, nameof(portName));
         PortName = portName;
         RelativePortId = relativePortId;
-        var suffix = portName.LastIndexOf(IscsiPortSuffix, StringComparison.Ordinal);
+        var suffix = portName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
         IsIscsi = suffix > 0;
-        DeviceNameBytes = Encoding.UTF8.GetBytes(suffix > 0 ? portName[..suffix] : portName);
+        DeviceName = suffix > 0 ? portName[..suffix] : portName;
+        DeviceNameBytes = Encoding.UTF8.GetBytes(DeviceName);
         Copies = copies ?? new CopyDomain();
         Copies.Add(this);
     }
@@ -75,11 +76,13 @@ public sealed class ScsiTarget
     /// <summary>The LUN map at this moment, ascending by number.</summary>
     public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
 
+    /// <summary>The SCSI name of the target device: what the names of its ports have in common (for iSCSI, TargetName).</summary>
+    internal string DeviceName { get; }
+
     internal CopyDomain Copies { get; }
 
     internal ReadOnlySpan<byte> PortNameBytes => portNameBytes;
 
-    /// <summary>The SCSI name of the target device.</summary>
     internal byte[] DeviceNameBytes { get; }
 
     /// <summary>Whether the port's name is that of an iSCSI port, and its protocol iSCSI.</summary>

@@ -220,6 +220,7 @@ internal sealed class ScsiDocument : IDisposable
                     CommandCondition.Removable => "removable",
                     CommandCondition.NotRemovable => "not removable",
                     CommandCondition.Atomic => "devices with atomic writes",
+                    CommandCondition.Remembers => "with a memory",
                     _ => one.ToString().ToLower(CultureInfo.InvariantCulture),
                 });
             }
