@@ -58,6 +58,17 @@ public sealed class SgUtilsTests(InitiatorGuest host, ITestOutputHelper output) 
         ("sg_sync $d", 0, ""),
         ("sg_start --stop $d && sg_start --start $d && sg_turs $d", 0, ""),
 
+        ("sg_logs --page=0xc $d", 0, "Logical block provisioning page"),
+        ("sg_logs --page=0x10 $d", 0, "Self-test results"),
+        ("sg_logs --page=0x19 $d", 0, "General Statistics and Performance"),
+        ("sg_senddiag --test $d", 0, ""),
+        ("sg_wr_mode --page=8 --contents=8,12,0 --mask=0,0,4 --save $d && sg_modes -p 8 -c 3 -H $d", 0, "08 12 00"),
+        ("sg_wr_mode --page=8 --contents=8,12,4 --mask=0,0,4 --save $d && sg_modes -p 8 -c 0 -H $d", 0, "08 12 04"),
+        ("sg_rtpg --decode $d", 0, "active/optimized"),
+        ("sg_format --format --quick --wait $e && cmp -n 1048576 $e /dev/zero", 0, ""),
+        ("sg_sanitize --block --quick --wait $e && cmp -n 1048576 $e /dev/zero", 0, ""),
+        ("sg_sanitize --overwrite --zero --quick --wait $e && cmp -n 1048576 $e /dev/zero", 0, ""),
+
         ("sg_copy_results --params $d", 0, "Maximum segment descriptor count"),
         ("sg_xcopy if=$s of=$t count=128 bs=512 && cmp -n 65536 $d $e", 0, ""),
         ("sg_reset -d $d; sg_turs $d; sg_turs $d", 0, ""),
