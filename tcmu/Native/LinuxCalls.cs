@@ -19,6 +19,7 @@ internal static unsafe partial class LinuxCalls
     public const nint MAP_FAILED = -1;
 
     public const int O_RDWR = 2;
+    public const int O_EXCL = 0x80;
     public const int O_NONBLOCK = 0x800;
     public const int O_CLOEXEC = 0x80000;
 
@@ -29,10 +30,10 @@ internal static unsafe partial class LinuxCalls
 
     private const string Library = "libc";
 
-    /// <summary>Opens a device without waiting for what is not there; null with errno set where it cannot be opened.</summary>
-    public static SafeFileHandle? TryOpenDevice(string path, out int error)
+    /// <summary>Opens a device, never to wait on it; null with errno set where it cannot be opened.</summary>
+    public static SafeFileHandle? TryOpenDevice(string path, int flags, out int error)
     {
-        var descriptor = Open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC, 0);
+        var descriptor = Open(path, flags | O_NONBLOCK | O_CLOEXEC, 0);
         error = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
         return descriptor < 0 ? null : new SafeFileHandle(descriptor, ownsHandle: true);
     }

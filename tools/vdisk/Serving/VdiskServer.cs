@@ -53,10 +53,12 @@ internal sealed class VdiskServer : IAsyncDisposable
             throw;
         }
 
-        var session = new LocalSession(store, targets);
+        var attachments = new KernelAttachments(store, notice);
+        var session = new LocalSession(store, targets) { Attachments = attachments };
         var server = new VdiskServer(targets);
         server.parts.Push(session);
         server.parts.Push(targets);
+        server.parts.Push(attachments);
         try
         {
             await server.StartAsync(request, session, askPassphrase, notice, cancellation);
@@ -99,6 +101,7 @@ internal sealed class VdiskServer : IAsyncDisposable
             portals.Add((portal, await portal.ResolveAsync(cancellation)));
         targets.Listen(portals, notice);
 
+        await session.Attachments!.AdoptAsync(cancellation);
         var socket = ControlSocket.Listen(request.StoreDirectory);
         ControlServer control;
         try
