@@ -18,10 +18,10 @@ public sealed record TcmuOptions
     public int TransferBytesMax { get; init; } = 1 << 20;
 
     /// <summary>
-    /// After this time the kernel itself ends a command with an error that its initiator repeats; 0 for never. It bounds how long anything
-    /// waits for a process that is gone.
+    /// After this time the kernel itself ends a command with an error, which a disk of Linux passes on; 0 for never. It bounds how long
+    /// anything waits for a process that is gone, and is the time in which the next one can take over without an error.
     /// </summary>
-    public int CommandTimeoutSeconds { get; init; } = 30;
+    public int CommandTimeoutSeconds { get; init; } = 120;
 
     /// <summary>Throws ArgumentOutOfRangeException where a figure is out of its range.</summary>
     public void Check()

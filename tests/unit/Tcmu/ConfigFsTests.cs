@@ -30,7 +30,7 @@ public sealed class ConfigFsTests : IDisposable
             "dev_config=cowscsi/owner/disk,dev_size=1073741824,hw_block_size=512,hw_max_sectors=2048,max_data_area_mb=128,nl_reply_supported=-1",
             File.ReadAllText(Path.Combine(backstore.Folder, "control")).TrimEnd('\0'));
         Assert.True(backstore.IsEnabled);
-        Assert.Equal("30", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/cmd_time_out")));
+        Assert.Equal("120", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/cmd_time_out")));
         Assert.Equal("1", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/tmr_notification")));
     }
 

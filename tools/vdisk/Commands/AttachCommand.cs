@@ -36,7 +36,7 @@ internal static class AttachCommand
         var ring = new Option<int>("--ring-mib") { Description = "Size of the command ring [default: 8]", HelpName = "MIB", DefaultValueFactory = static _ => TcmuOptions.Default.RingMebibytes };
         var data = new Option<int>("--data-mib") { Description = "Memory for the data of commands under way [default: 128]", HelpName = "MIB", DefaultValueFactory = static _ => TcmuOptions.Default.DataAreaMebibytes };
         var transfer = DiskArguments.SizeOption("--max-transfer", "Largest transfer that the kernel is told of [default: 1MiB]", 4096, 64 << 20);
-        var timeout = new Option<int>("--timeout") { Description = "Seconds after which the kernel gives up a command that is not answered; 0 for never [default: 30]", HelpName = "SECONDS", DefaultValueFactory = static _ => TcmuOptions.Default.CommandTimeoutSeconds };
+        var timeout = new Option<int>("--timeout") { Description = "Seconds after which the kernel gives up a command that is not answered; 0 for never [default: 120]", HelpName = "SECONDS", DefaultValueFactory = static _ => TcmuOptions.Default.CommandTimeoutSeconds };
         var passphrases = new PassphraseOptions();
         var command = new Command("attach", "Make a disk a SCSI disk of this machine's kernel, and print its path") { name, fabric, portal, initiators, readOnly, ring, data, transfer, timeout };
         passphrases.AddTo(command);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using CowScsi.Engine;
 using CowScsi.Layers;
@@ -23,7 +24,7 @@ internal sealed class KernelAttachments : IAsyncDisposable
 
     /// <summary>Held for every change.</summary>
     private readonly SemaphoreSlim changing = new(1, 1);
-    private readonly Dictionary<string, Attachment> attachments = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, Attachment> attachments = new(StringComparer.Ordinal);
     private readonly TaskCompletionSource emptied = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public KernelAttachments(DiskStore store, Action<string> notice)
@@ -37,22 +38,24 @@ internal sealed class KernelAttachments : IAsyncDisposable
 
     public int Count => attachments.Count;
 
-    /// <summary>Devices of a store, by their owner's words: the store's id and the disk's name.</summary>
-    private string OwnerOf(string disk) => $"{store.Id:N}/{disk}";
+    /// <summary>What the kernel keeps of a device for the process that takes it over: the store's id, how it is presented, and the disk's name.</summary>
+    private string OwnerOf(string disk, bool isReadOnly) => $"{store.Id:N}/{(isReadOnly ? "ro" : "rw")}/{disk}";
 
     /// <summary>Takes over what an earlier process of this store left in the kernel. What cannot be is told, and left for `vdisk doctor`.</summary>
     public async Task AdoptAsync(CancellationToken cancellation)
     {
         if (!Environment.IsPrivilegedProcess)
             return;
-        var prefix = OwnerOf("");
-        foreach (var left in TcmuDevices.List().Where(device => device.Owner.StartsWith(prefix, StringComparison.Ordinal)))
+        foreach (var left in TcmuDevices.List())
         {
-            var disk = left.Owner[prefix.Length..];
+            var isReadOnly = left.Owner.StartsWith(OwnerOf("", isReadOnly: true), StringComparison.Ordinal);
+            if (!isReadOnly && !left.Owner.StartsWith(OwnerOf("", isReadOnly: false), StringComparison.Ordinal))
+                continue;
+            var disk = left.Owner[OwnerOf("", isReadOnly).Length..];
             await changing.WaitAsync(cancellation);
             try
             {
-                attachments.Add(disk, Open(store.GetDisk(disk), isReadOnly: false, TcmuOptions.Default, passphrase: null));
+                attachments[disk] = Open(store.GetDisk(disk), isReadOnly, TcmuOptions.Default, passphrase: null);
             }
             catch (Exception error) when (error is StoreException or TcmuException)
             {
@@ -111,9 +114,9 @@ internal sealed class KernelAttachments : IAsyncDisposable
             if (!force && attachment.Kernel.IsClaimed())
                 throw new CommandException(ExitCode.InUse, $"{attachment.Kernel.FindDisk()} is in use (mounted, or part of a volume): unmount it first, or give --force");
             await attachment.Kernel.RemoveAsync();
-            attachments.Remove(disk);
+            attachments.TryRemove(disk, out _);
             await CloseAsync(attachment);
-            if (attachments.Count == 0)
+            if (attachments.IsEmpty)
                 emptied.TrySetResult();
         }
         catch (TcmuException error)
@@ -206,7 +209,7 @@ internal sealed class KernelAttachments : IAsyncDisposable
         var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(disk.Id, disk.Name), new LogicalUnitOptions { IsReadOnly = isReadOnly });
         try
         {
-            var kernel = TcmuDevice.Open(disk.Id.ToString("N"), OwnerOf(disk.Name), unit, options, notice);
+            var kernel = TcmuDevice.Open(disk.Id.ToString("N"), OwnerOf(disk.Name, isReadOnly), unit, options, notice);
             return new Attachment(device, unit, kernel);
         }
         catch
