@@ -8,6 +8,9 @@ internal static class InflightLayout
 {
     public const ushort Version = 1;
 
+    /// <summary>No region is larger: 66 packed queues of 32768 descriptors.</summary>
+    public const ulong RegionBytesMax = 128UL << 20;
+
     /// <summary>Parts begin at multiples of this, so that two queues share no cache line.</summary>
     private const int AlignmentBytes = 64;
 
