@@ -182,7 +182,7 @@ internal sealed partial class FrontEndSession
         var (queues, size) = ReadInflightShape(message);
 
         // QEMU asks before it says what kind of rings there will be. That of packed ones is the larger.
-        var bytes = queues * InflightLayout.QueueBytes(isPacked: true, size);
+        var bytes = (queues * InflightLayout.QueueBytes(isPacked: true, size)) + InflightLayout.KeptBytes;
         using var file = LinuxCall.CreateMemory("vhost-inflight", bytes);
         Span<byte> payload = stackalloc byte[MessageRule.InflightBytesMax];
         message.Payload.CopyTo(payload);
@@ -202,10 +202,14 @@ internal sealed partial class FrontEndSession
         if (Array.Exists(rings, static ring => ring.IsStarted))
             throw new FrontEndException("the inflight region came while rings run");
         var mapped = MappedFile.Map(message.TakeDescriptor(), offset, mapBytes, "inflight region");
+        device.Keep(0);
         inflight?.Dispose();
         inflight = mapped;
         inflightQueues = queues;
         inflightQueueSize = size;
+        var kept = queues * InflightLayout.QueueBytes(isPacked: true, size);
+        if (mapped.LengthBytes >= kept + InflightLayout.KeptBytes)
+            device.Keep(mapped.Address + (nint)kept);
     }
 
     private (int Queues, int Size) ReadInflightShape(Message message)

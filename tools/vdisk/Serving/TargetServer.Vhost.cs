@@ -11,16 +11,11 @@ internal sealed partial class TargetServer
     public VhostSockets? Vhost => vhost;
 
     /// <summary>Makes the sockets. After <see cref="OpenAsync(Func{string, ValueTask{Passphrases.Passphrase}})"/>.</summary>
-    public async ValueTask ListenVhostAsync(VhostRequest request, bool isReadOnly, Action<string> notice)
-    {
-        if (request.IsEmpty)
-            return;
-        vhost = await VhostSockets.StartAsync(
-            request,
-            targets,
-            disk => units.Find(disk) is { } unit ? (unit, isReadOnly || configuration.LookOf(unit.Disk) is { ReadOnly: true }) : null,
-            notice);
-    }
+    public async ValueTask ListenVhostAsync(VhostRequest request, bool isReadOnly, Action<string> notice) => vhost = await VhostSockets.StartAsync(
+        request,
+        targets,
+        disk => units.Find(disk) is { } unit ? (unit, isReadOnly || configuration.LookOf(unit.Disk) is { ReadOnly: true }) : null,
+        notice);
 
     /// <summary>Why a disk cannot go: a virtual machine has it, or may connect to it at any moment.</summary>
     private void RefuseWhileGuestsUse(DiskInfo disk)

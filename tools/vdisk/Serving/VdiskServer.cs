@@ -14,14 +14,14 @@ namespace CowScsi.Vdisk.Serving;
 /// <param name="Portals">Where to listen; none for the portals that the store has.</param>
 /// <param name="MapMemoryBytes">Memory for the block map.</param>
 /// <param name="Units">How all disks are presented.</param>
-/// <param name="Vhost">Sockets for virtual machines.</param>
+/// <param name="Vhost">Sockets for virtual machines; null for none.</param>
 internal sealed record ServeRequest(
     string StoreDirectory,
     IReadOnlyList<string> Names,
     IReadOnlyList<Portal> Portals,
     long MapMemoryBytes,
     LogicalUnitOptions Units,
-    VhostRequest Vhost);
+    VhostRequest? Vhost = null);
 
 /// <summary>
 /// A running server: the store, its disks as logical units, the iSCSI portals, and the control socket. Parts start from the ground up
@@ -107,7 +107,8 @@ internal sealed class VdiskServer : IAsyncDisposable
         foreach (var portal in request.Portals.Count > 0 ? request.Portals : targets.StoredPortals)
             portals.Add((portal, await portal.ResolveAsync(cancellation)));
         targets.Listen(portals, notice);
-        await targets.ListenVhostAsync(request.Vhost, request.Units.IsReadOnly, notice);
+        if (request.Vhost is { IsEmpty: false } vhost)
+            await targets.ListenVhostAsync(vhost, request.Units.IsReadOnly, notice);
 
         var socket = ControlSocket.Listen(request.StoreDirectory);
         ControlServer control;
