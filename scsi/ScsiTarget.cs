@@ -36,6 +36,9 @@ public sealed class ScsiTarget
     /// <summary>Longest SCSI name of a port: a designator of VPD page 83h holds 255 bytes, with null and padding.</summary>
     public const int PortNameBytesMax = 251;
 
+    /// <summary>What stands between the names of an iSCSI target device and of its port (RFC 7143, 4.4.2).</summary>
+    private const string PortSuffix = ",t,0x";
+
     private readonly Lock gate = new();
     private readonly List<Nexus> nexuses = [];
     private readonly byte[] portNameBytes;
@@ -68,6 +71,16 @@ public sealed class ScsiTarget
 
     /// <summary>The LUN map at this moment, ascending by number.</summary>
     public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
+
+    /// <summary>The SCSI name of the target device: what the names of its ports have in common (for iSCSI, TargetName).</summary>
+    internal string DeviceName
+    {
+        get
+        {
+            var port = PortName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
+            return port > 0 ? PortName[..port] : PortName;
+        }
+    }
 
     internal CopyDomain Copies { get; }
 
