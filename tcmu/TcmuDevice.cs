@@ -4,6 +4,7 @@ using CowScsi.Scsi;
 using CowScsi.Tcmu.ConfigFs;
 using CowScsi.Tcmu.Devices;
 using CowScsi.Tcmu.Fabrics;
+using CowScsi.Tcmu.Netlink;
 using CowScsi.Tcmu.Ring;
 
 namespace CowScsi.Tcmu;
@@ -26,6 +27,7 @@ public sealed class TcmuDevice : IAsyncDisposable
     private readonly RingServer server;
     private readonly LogicalUnit unit;
     private readonly Action<string> notice;
+    private IDisposable? events;
     private int isDisposed;
 
     private TcmuDevice(KernelPaths paths, Backstore backstore, UioDevice uio, CommandRing ring, LogicalUnit unit, Action<string> notice)
@@ -154,10 +156,38 @@ public sealed class TcmuDevice : IAsyncDisposable
             return;
         unit.Device.GeometryChanged -= OnGeometryChanged;
         await server.StopAsync();
+        events?.Dispose();
         if (ring.Fault == RingFault.None)
             ring.MarkLeft();
         target.RemoveLun(0);
         uio.Dispose();
+    }
+
+    /// <summary>Without a listener the kernel refuses changes of a device, those of its size by us as well.</summary>
+    private void Listen()
+    {
+        if (paths != KernelPaths.System)
+            return;
+        try
+        {
+            events = KernelEvents.Listen(OnKernelEvent);
+        }
+        catch (IOException error)
+        {
+            throw new TcmuException(TcmuError.NotSupported, $"the kernel does not tell of its devices: {error.Message}", error);
+        }
+    }
+
+    /// <summary>What somebody else changes in configfs has no effect on the disk, and the operator is told. After an overrun it is looked at.</summary>
+    private void OnKernelEvent(KernelEvent? told)
+    {
+        if (told is not null && (told.Kind != KernelEventKind.Reconfigured || !told.Device.StartsWith(backstore.UioPrefix, StringComparison.Ordinal)))
+            return;
+        var size = (long?)told?.SizeBytes ?? (told is null ? backstore.SizeBytes : null);
+        if (size is { } given && given != unit.Device.Geometry.SizeBytes)
+            notice($"{Name}: somebody set its size in configfs to {given} bytes; the disk has {unit.Device.Geometry.SizeBytes} (vdisk resize changes it)");
+        if (told is { WriteCache: not null } or { Config: not null })
+            notice($"{Name}: somebody changed its cache or configuration in configfs, which has no effect on the disk");
     }
 
     /// <summary>On any thread, and to return at once: the kernel asks the disk before it answers.</summary>
@@ -208,6 +238,7 @@ public sealed class TcmuDevice : IAsyncDisposable
 
             var device = new TcmuDevice(paths, backstore, uio, ring, unit, notice);
             ring.MarkTaken();
+            device.Listen();
             device.server.Start();
             backstore.Block(false);
             unit.Device.GeometryChanged += device.OnGeometryChanged;

@@ -36,6 +36,13 @@ internal sealed class Backstore
     /// <summary>What its maker wrote down: prefix, owner, device; empty where it is not configured.</summary>
     public string Config => ConfigTree.Read(Attribute("dev_config")) ?? "";
 
+    /// <summary>The name of its UIO device begins with it.</summary>
+    public string UioPrefix => string.Create(CultureInfo.InvariantCulture, $"tcm-user/{HostBusAdapter}/{Name}/");
+
+    /// <summary>The size that the kernel has of it; null where it has none.</summary>
+    public long? SizeBytes =>
+        long.TryParse(ConfigTree.Read(Attribute("dev_size")), NumberStyles.None, CultureInfo.InvariantCulture, out var bytes) ? bytes : null;
+
     /// <summary>All backstores of this host bus adapter.</summary>
     public static IEnumerable<Backstore> All(KernelPaths paths) =>
         ConfigTree.Folders(HbaFolder(paths)).Select(Path.GetFileName)

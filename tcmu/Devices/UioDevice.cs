@@ -46,7 +46,7 @@ internal sealed class UioDevice : IDisposable
     /// <summary>/dev/uioN, by its name, tcm-user/HBA/NAME/CONFIG; null where there is none.</summary>
     public static string? FindNode(KernelPaths paths, Backstore backstore)
     {
-        var wanted = string.Create(CultureInfo.InvariantCulture, $"tcm-user/{Backstore.HostBusAdapter}/{backstore.Name}/");
+        var wanted = backstore.UioPrefix;
         if (!Directory.Exists(paths.UioClass))
             return null;
         foreach (var entry in Directory.EnumerateFileSystemEntries(paths.UioClass))
