@@ -86,7 +86,7 @@ internal sealed class CheckpointTarget : FuzzTarget
         var words = new ulong[PageSet.ChunkWords];
         words[3] = 0x60;
         yield return Make([], [], []).ToBytes();
-        yield return Make(TestStore.Catalog().ToImage([]), [new SegmentState(1, 1 << 20, 8192, 5), new SegmentState(7, 1 << 20, 8192, 0)], [new LayerImage(new LayerId(1), 4096, 1, [(0, words), (9, words)]), new LayerImage(new LayerId(2), 0, 0, [])]).ToBytes();
+        yield return Make(TestStore.Catalog().ToImage([]), [new SegmentState(1, 1 << 20, 8192, 5, true), new SegmentState(7, 1 << 20, 8192, 0, false)], [new LayerImage(new LayerId(1), 4096, 1, [(0, words), (9, words)]), new LayerImage(new LayerId(2), 0, 0, [])]).ToBytes();
     }
 
     public override IEnumerable<(int Offset, int Size)> FieldsOf(byte[] input)
