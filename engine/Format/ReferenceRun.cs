@@ -143,7 +143,7 @@ internal static class ReferenceRun
             return run[..FlagsAt].ContainsAnyExcept((byte)0) || flags != (byte)EntryKind.Zero ? "R6: zeros with an extent" : null;
         var extentId = BinaryPrimitives.ReadUInt64LittleEndian(run[ExtentIdAt..]);
         var place = new LogPosition(BinaryPrimitives.ReadUInt32LittleEndian(run[SegmentAt..]), BinaryPrimitives.ReadUInt32LittleEndian(run[OffsetAt..]));
-        if (extentId == 0 || extentId >= recordId || place.Segment == 0 || place.OffsetBytes < ExtentOffsetMin || place >= record)
+        if (extentId == 0 || extentId >= recordId || place.Segment == 0 || place.OffsetBytes is < ExtentOffsetMin or >= StoreFormat.SegmentBytesMax || place >= record)
             return $"R4: extent {extentId} at {place}";
         var stored = BinaryPrimitives.ReadUInt16LittleEndian(run[StoredBytesAt..]);
         var fits = IsCompressed(flags) ? stored >= CompressedBytesMin : stored == StoreFormat.BlockBytes;

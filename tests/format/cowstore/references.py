@@ -73,7 +73,7 @@ def read_runs(batch, descriptor, payload, where):
             runs.append((first, [_zeros(batch, descriptor)] * count))
         else:
             record = (batch.segment, batch.offset + descriptor.payload_offset)
-            demand(0 < extent_id < descriptor.extent_id and segment != 0 and offset >= 2 * SECTOR and (segment, offset) < record, where, "R4",
+            demand(0 < extent_id < descriptor.extent_id and segment != 0 and 2 * SECTOR <= offset < 1 << 30 and (segment, offset) < record, where, "R4",
                    f"extent {extent_id} at segment {segment} offset {offset}")
             index, total = place & 15, (place >> 4) + 1
             demand((stored_bytes == BLOCK if raw else stored_bytes >= 16) and index + count <= total, where, "R5",
