@@ -18,12 +18,22 @@ public sealed class IscsiPortalOptions
     public int LoopCount { get; init; } = Math.Clamp(Environment.ProcessorCount, 1, 8);
 
     /// <summary>
-    /// Connections in their login phase. One more than this costs the oldest of them its place, so silent peers lock nobody out.
+    /// Connections in their login phase. One more than this costs a place: that of the oldest from the address with the most of them, so
+    /// silent peers lock nobody out.
     /// </summary>
     public int LoginsMax { get; init; } = 256;
 
     /// <summary>Sessions, discovery sessions included; further logins are told "out of resources".</summary>
     public int SessionsMax { get; init; } = 1024;
+
+    /// <summary>Sessions from one network address, so that no single peer takes them all.</summary>
+    public int SessionsPerAddressMax { get; init; } = 256;
+
+    /// <summary>Discovery sessions. One more than this ends the oldest of them.</summary>
+    public int DiscoverySessionsMax { get; init; } = 64;
+
+    /// <summary>MaxConnections, the target's side of the negotiation: TCP connections of one session, 1 to 64.</summary>
+    public int MaxConnections { get; init; } = 8;
 
     /// <summary>Commands a session may have outstanding (MaxCmdSN - ExpCmdSN + 1 at rest). 1 to 4096.</summary>
     public int CommandWindow { get; init; } = 128;
@@ -77,6 +87,9 @@ public sealed class IscsiPortalOptions
         ThrowIfOutside(LoopCount, 1, 64, nameof(LoopCount));
         ThrowIfOutside(LoginsMax, 1, 65536, nameof(LoginsMax));
         ThrowIfOutside(SessionsMax, 1, 65535, nameof(SessionsMax));
+        ThrowIfOutside(SessionsPerAddressMax, 1, 65535, nameof(SessionsPerAddressMax));
+        ThrowIfOutside(DiscoverySessionsMax, 1, 65535, nameof(DiscoverySessionsMax));
+        ThrowIfOutside(MaxConnections, 1, 64, nameof(MaxConnections));
         ThrowIfOutside(CommandWindow, 1, 4096, nameof(CommandWindow));
         ThrowIfOutside(MaxRecvDataSegmentBytes, segmentMin, segmentMax, nameof(MaxRecvDataSegmentBytes));
         ThrowIfOutside(MaxBurstBytes, segmentMin, segmentMax, nameof(MaxBurstBytes));

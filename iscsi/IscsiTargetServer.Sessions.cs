@@ -1,4 +1,3 @@
-using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
 using CowScsi.Iscsi.Sockets;
@@ -36,13 +35,12 @@ public sealed partial class IscsiTargetServer
     }
 
     /// <summary>
-    /// Registers the session of a login that has succeeded. Where <paramref name="older"/> comes back, that session has the same
-    /// identity and must end first; then the call is made again.
+    /// The session of a login that has succeeded: a new one, or the one that the login joins. Where <paramref name="older"/> comes back,
+    /// that session has the same identity and must end first; then the call is made again.
     /// </summary>
-    internal LoginStatus TryCreateSession(
-        IscsiConnection connection, LoginExchange login, uint firstCmdSN, out Session? created, out Session? older)
+    internal LoginStatus TryFindSession(LoginExchange login, uint firstCmdSN, out Session? found, out Session? older)
     {
-        created = null;
+        found = null;
         older = null;
         var parameters = login.Parameters;
         var key = new SessionKey(parameters.TargetName, login.Origin.GroupTag, parameters.InitiatorName, login.Isid);
@@ -50,30 +48,29 @@ public sealed partial class IscsiTargetServer
         {
             if (login.Tsih != 0)
             {
-                // MaxConnections is 1: a session that exists has its connection.
-                var isKnown = sessions.TryGetValue(login.Tsih, out var joined) && joined.Key == key;
-                return isKnown ? LoginStatus.TooManyConnections : LoginStatus.SessionDoesNotExist;
+                if (!sessions.TryGetValue(login.Tsih, out var joined) || joined.Key != key)
+                    return LoginStatus.SessionDoesNotExist;
+                if (!AccessOf(joined.Target).Admits(parameters.InitiatorName, login.Origin.Address, login.ProvedUser))
+                    return LoginStatus.AuthorizationFailure;
+                found = joined;
+                return LoginStatus.Success;
             }
 
             if (!parameters.IsDiscovery && normalSessions.TryGetValue(key, out older))
                 return LoginStatus.Success;
-            if (sessions.Count >= Options.SessionsMax)
+            if (!HasRoomFor(login))
                 return LoginStatus.OutOfResources;
             TargetEntry? target = null;
             if (!parameters.IsDiscovery && !targets.TryGetValue(parameters.TargetName, out target))
                 return LoginStatus.TargetRemoved;
             // The rules may have changed while the login went on.
-            var access = target is null ? discoveryAccess : target.Access;
-            if (!access.Admits(parameters.InitiatorName, login.Origin.Address, login.ProvedUser))
+            if (!AccessOf(target).Admits(parameters.InitiatorName, login.Origin.Address, login.ProvedUser))
                 return LoginStatus.AuthorizationFailure;
-            created = new Session(this, LeastBusyLoop(), target, login, key, NextTsih(), firstCmdSN, Options.CommandWindow)
-            {
-                Connection = connection,
-            };
-            created.Loop.CountSession(1);
-            sessions.Add(created.Tsih, created);
+            found = new Session(this, LeastBusyLoop(), target, login, key, NextTsih(), firstCmdSN, Options.CommandWindow);
+            found.Loop.CountSession(1);
+            sessions.Add(found.Tsih, found);
             if (!parameters.IsDiscovery)
-                normalSessions.Add(key, created);
+                normalSessions.Add(key, found);
             return LoginStatus.Success;
         }
     }
@@ -88,14 +85,39 @@ public sealed partial class IscsiTargetServer
         }
     }
 
-    internal void CloseOtherSessions(Session except, string reason)
+    internal void DropOtherSessions(Session except, string reason)
     {
         foreach (var session in CurrentSessions(except.Target))
         {
             if (session != except)
-                session.RequestClose(reason);
+                session.RequestDrop(reason);
         }
     }
+
+    private bool HasRoomFor(LoginExchange login)
+    {
+        var fromAddress = 0;
+        var discovering = 0;
+        Session? oldest = null;
+        foreach (var session in sessions.Values)
+        {
+            if (Equals(session.Address, login.Origin.Address))
+                fromAddress++;
+            if (!session.Parameters.IsDiscovery)
+                continue;
+            discovering++;
+            if (oldest is null || session.Since < oldest.Since)
+                oldest = session;
+        }
+
+        if (sessions.Count >= Options.SessionsMax || fromAddress >= Options.SessionsPerAddressMax)
+            return false;
+        if (login.Parameters.IsDiscovery && discovering >= Options.DiscoverySessionsMax)
+            oldest!.RequestClose("gave way to a newer discovery session");
+        return true;
+    }
+
+    private IscsiAccess AccessOf(TargetEntry? target) => target is null ? discoveryAccess : target.Access;
 
     private List<Session> CurrentSessions(TargetEntry? target)
     {

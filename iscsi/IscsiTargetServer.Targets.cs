@@ -124,7 +124,7 @@ public sealed partial class IscsiTargetServer
     private async Task CutOffAsync(List<Session> refused)
     {
         foreach (var session in refused)
-            session.RequestClose("access withdrawn");
+            session.RequestDrop("access withdrawn");
         await Task.WhenAll(refused.ConvertAll(static session => session.Ended));
     }
 

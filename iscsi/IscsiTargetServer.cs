@@ -1,4 +1,6 @@
+using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using CowScsi.Iscsi.Connections;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
@@ -14,6 +16,7 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
 {
     private readonly List<EventLoop> loops = [];
     private readonly LinkedList<IscsiConnection> logins = new();
+    private readonly Dictionary<IPAddress, int> loginsByAddress = [];
     private readonly TargetOffer offer;
     private Task? stopping;
     private bool isStarted;
@@ -25,7 +28,7 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         Options = options ?? new IscsiPortalOptions();
         Options.Validate();
         offer = new TargetOffer(
-            MaxConnections: 1,
+            (uint)Options.MaxConnections,
             Options.InitialR2T,
             Options.ImmediateData,
             (uint)Options.MaxRecvDataSegmentBytes,
@@ -39,6 +42,18 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
     public IscsiPortalOptions Options { get; }
 
     internal TargetOffer Offer => offer;
+
+    /// <summary>Data buffers handed out at this moment, in bytes.</summary>
+    internal long BufferBytes
+    {
+        get
+        {
+            long sum = 0;
+            foreach (var loop in loops)
+                sum += loop.Buffers.HandedOutBytes;
+            return sum;
+        }
+    }
 
     /// <summary>Opens the portals and serves from then on.</summary>
     /// <exception cref="SocketException">An address cannot be listened on; none is, then.</exception>
@@ -111,12 +126,33 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
         }
 
         if (logins.Count >= Options.LoginsMax)
-            logins.First!.Value.Close("gave way to a newer connection before its login");
+            OldestOfTheBusiestAddress().Close("gave way to a newer connection before its login");
         logins.AddLast(connection.LoginNode);
+        ref var count = ref CollectionsMarshal.GetValueRefOrAddDefault(loginsByAddress, connection.Address, out _);
+        count++;
         loops[0].Add(connection);
     }
 
-    internal void OnLoginEnded(IscsiConnection connection) => logins.Remove(connection.LoginNode);
+    internal void OnLoginEnded(IscsiConnection connection)
+    {
+        logins.Remove(connection.LoginNode);
+        ref var count = ref CollectionsMarshal.GetValueRefOrNullRef(loginsByAddress, connection.Address);
+        if (--count == 0)
+            loginsByAddress.Remove(connection.Address);
+    }
+
+    /// <summary>Who gives way: a peer that opens connections without end pays for it itself.</summary>
+    private IscsiConnection OldestOfTheBusiestAddress()
+    {
+        var oldest = logins.First!.Value;
+        foreach (var connection in logins)
+        {
+            if (loginsByAddress[connection.Address] > loginsByAddress[oldest.Address])
+                oldest = connection;
+        }
+
+        return oldest;
+    }
 
     private async Task ShutDownAsync()
     {

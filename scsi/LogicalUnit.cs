@@ -12,6 +12,8 @@ public sealed class LogicalUnit
 {
     private const int ServiceActionMask = 0x1F;
 
+    private static long orderLast;
+
     private readonly Lock gate = new();
     private readonly List<ItlNexus> nexuses = [];
     private readonly TaskSet tasks;
@@ -34,7 +36,7 @@ public sealed class LogicalUnit
         Options = options;
         tasks = new TaskSet(options.TasksMax);
         mode = DefaultMode;
-        commands = CommandTable.For(IsThin(device.Geometry), options.IsRemovable);
+        commands = CommandTable.For(device.Geometry, options.IsRemovable);
         device.GeometryChanged += OnGeometryChanged;
     }
 
@@ -46,6 +48,12 @@ public sealed class LogicalUnit
 
     /// <summary>Commands that have arrived and not ended.</summary>
     public int TaskCount => tasks.Count;
+
+    /// <summary>
+    /// Tells logical units of the process apart and orders them: a piece of a copy enters the task sets of its two in this order, so that no
+    /// two pieces wait for each other.
+    /// </summary>
+    internal long Order { get; } = Interlocked.Increment(ref orderLast);
 
     internal ScratchPool Scratch { get; } = new();
 
@@ -86,6 +94,20 @@ public sealed class LogicalUnit
     /// <summary>Carries out a command of a nexus. Completes before it returns where no block request has to wait.</summary>
     internal ValueTask ExecuteAsync(ItlNexus itl, ScsiCommand command)
     {
+        var entry = Find(command.Cdb);
+        command.Task.Role = entry is not null && (entry.Traits & CommandTraits.ThirdPartyCopy) != 0 ? TaskRole.Copy : TaskRole.Command;
+        return ExecuteAsync(itl, command, entry);
+    }
+
+    /// <summary>Carries out one piece of a third-party copy, with all checks that a command of its nexus has to pass.</summary>
+    internal ValueTask ExecuteTransferAsync(ItlNexus itl, ScsiCommand command, CommandEntry entry)
+    {
+        command.Task.Role = TaskRole.Transfer;
+        return ExecuteAsync(itl, command, entry);
+    }
+
+    private ValueTask ExecuteAsync(ItlNexus itl, ScsiCommand command, CommandEntry? entry)
+    {
         command.UsesDescriptorSense = mode.UsesDescriptorSense;
         if (command.Attribute == TaskAttribute.Aca)
         {
@@ -94,7 +116,6 @@ public sealed class LogicalUnit
             return default;
         }
 
-        var entry = Find(command.Cdb);
         var isExclusive = entry is not null && (entry.Traits & CommandTraits.Exclusive) != 0;
         switch (tasks.Enter(itl, command.Task, isExclusive, out var enabled))
         {
@@ -106,6 +127,7 @@ public sealed class LogicalUnit
                 command.Status = ScsiStatus.TaskSetFull;
                 return default;
             case Admission.Closed:
+                command.IsGone = true;
                 command.Fail(SenseCodes.LogicalUnitNotSupported);
                 return default;
             default:
@@ -144,6 +166,7 @@ public sealed class LogicalUnit
     internal void Detach(ItlNexus itl)
     {
         tasks.Detach(itl);
+        itl.Copies.Clear();
         lock (gate)
         {
             LetGo(itl);
@@ -176,6 +199,12 @@ public sealed class LogicalUnit
     /// </summary>
     internal async ValueTask ResetAsync(UnitAttention condition)
     {
+        lock (gate)
+        {
+            foreach (var itl in nexuses)
+                itl.Copies.Clear();
+        }
+
         var (_, ended) = tasks.Abort(null, null);
         await ended;
         lock (gate)
@@ -391,7 +420,7 @@ public sealed class LogicalUnit
     {
         lock (gate)
         {
-            commands = CommandTable.For(IsThin(device.Geometry), Options.IsRemovable);
+            commands = CommandTable.For(device.Geometry, Options.IsRemovable);
             foreach (var itl in nexuses)
                 itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
         }

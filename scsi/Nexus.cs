@@ -6,6 +6,9 @@ namespace CowScsi.Scsi;
 /// </summary>
 public sealed class Nexus
 {
+    /// <summary>What stands between the names of an iSCSI initiator device and of its port (RFC 7143, 4.4.2).</summary>
+    private const string PortSuffix = ",i,0x";
+
     /// <summary>By LUN; replaced as a whole when the LUN map changes, under the target's lock, and read without it.</summary>
     private volatile ItlNexus?[] units = [];
 
@@ -13,12 +16,17 @@ public sealed class Nexus
     {
         Target = target;
         InitiatorPortName = initiatorPortName;
+        var port = initiatorPortName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
+        InitiatorDeviceName = port > 0 ? initiatorPortName[..port] : initiatorPortName;
     }
 
     public ScsiTarget Target { get; }
 
     /// <summary>The initiator port's SCSI name (for iSCSI: InitiatorName,i,0xISID).</summary>
     public string InitiatorPortName { get; }
+
+    /// <summary>The SCSI name of the initiator device: all ports of one initiator have it in common.</summary>
+    internal string InitiatorDeviceName { get; }
 
     internal ReadOnlySpan<ItlNexus?> Units => units;
 

@@ -86,6 +86,12 @@ public sealed class ScsiCommand
     /// <summary>The command as an element of its logical unit's task set.</summary>
     internal ScsiTask Task { get; }
 
+    /// <summary>The logical unit takes no further command: it did not look at this one.</summary>
+    internal bool IsGone { get; set; }
+
+    /// <summary>The copy that this is a piece of, where it is the copy manager's own command.</summary>
+    internal CopyTransfer? Transfer { get; set; }
+
     /// <summary>Whether sense data takes the descriptor format: D_SENSE of the logical unit when the command arrived.</summary>
     internal bool UsesDescriptorSense { get; set; }
 
@@ -105,6 +111,7 @@ public sealed class ScsiCommand
         DataInLength = 0;
         TransferLengthWanted = 0;
         IsAborted = false;
+        IsGone = false;
         UsesDescriptorSense = false;
     }
 
@@ -126,6 +133,14 @@ public sealed class ScsiCommand
 
     /// <summary>Ends the command with LOGICAL BLOCK ADDRESS OUT OF RANGE.</summary>
     internal void FailOutOfRange(ulong lba) => Fail(SenseCodes.LogicalBlockAddressOutOfRange, SenseDetail.AtLba(lba));
+
+    /// <summary>Ends the command with the sense data of a third-party copy that ended early.</summary>
+    internal void Fail(CopyFault fault)
+    {
+        Status = ScsiStatus.CheckCondition;
+        SenseLength = CopySense.Write(sense, UsesDescriptorSense, fault);
+        DataInLength = 0;
+    }
 
     /// <summary>Ends the command with a failed block request's sense data.</summary>
     internal void Fail(BlockResult result, int logicalBlockBytes) => BlockOutcomeSense.Report(this, result, logicalBlockBytes);

@@ -43,7 +43,8 @@ public sealed class ScsiTarget
 
     /// <param name="portName">SCSI name of the target port (for iSCSI: TargetName,t,0x0001), up to 251 bytes of UTF-8.</param>
     /// <param name="relativePortId">Relative target port identifier, 1 or more.</param>
-    public ScsiTarget(string portName, ushort relativePortId = 1)
+    /// <param name="copies">The targets that this one copies to and from; null where it keeps to itself.</param>
+    public ScsiTarget(string portName, ushort relativePortId = 1, CopyDomain? copies = null)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(portName);
         ArgumentOutOfRangeException.ThrowIfZero(relativePortId);
@@ -51,6 +52,8 @@ public sealed class ScsiTarget
         ArgumentOutOfRangeException.ThrowIfGreaterThan(portNameBytes.Length, PortNameBytesMax, nameof(portName));
         PortName = portName;
         RelativePortId = relativePortId;
+        Copies = copies ?? new CopyDomain();
+        Copies.Add(this);
     }
 
     public string PortName { get; }
@@ -59,6 +62,8 @@ public sealed class ScsiTarget
 
     /// <summary>The LUN map at this moment, ascending by number.</summary>
     public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
+
+    internal CopyDomain Copies { get; }
 
     internal ReadOnlySpan<byte> PortNameBytes => portNameBytes;
 
@@ -196,6 +201,19 @@ public sealed class ScsiTarget
                 if (!ScsiLun.TryGetNumber(lun, out var number) || nexus.Find(number) is not { } itl)
                     return TaskManagementResponse.IncorrectLogicalUnit;
                 return await ManageUnitAsync(itl, function, tag);
+        }
+    }
+
+    /// <summary>Adds the nexuses that an initiator device has here at the moment.</summary>
+    internal void AddNexusesOf(string initiatorDeviceName, List<Nexus> found)
+    {
+        lock (gate)
+        {
+            foreach (var nexus in nexuses)
+            {
+                if (string.Equals(nexus.InitiatorDeviceName, initiatorDeviceName, StringComparison.Ordinal))
+                    found.Add(nexus);
+            }
         }
     }
 

@@ -40,9 +40,18 @@ public sealed partial class StoreInspector
                     ("log metadata", $"{checkpoint.Map.LogMetadata.Length} bytes"),
                 ],
                 Parts = checkpoint is null ? [] : PartsOf(checkpoint, At(name)),
-                Bytes = bytes,
+                Bytes = checkpoint is null ? bytes : Shown(checkpoint, bytes),
             },
         ];
+    }
+
+    /// <summary>A checkpoint file's bytes, without what the records in it do not show.</summary>
+    private static byte[] Shown(CheckpointFile checkpoint, byte[] bytes)
+    {
+        var shown = (byte[])bytes.Clone();
+        for (var i = 0; i < checkpoint.Catalog.Count; i++)
+            CatalogInspection.HideSettings(shown.AsSpan((int)OffsetOfPart(checkpoint, i), checkpoint.Catalog[i].Length));
+        return shown;
     }
 
     private static List<InspectedPart> PartsOf(CheckpointFile checkpoint, string path)

@@ -183,8 +183,25 @@ public sealed partial class StoreInspector
         {
             Fields = [.. BatchHeader.Layout.Show(batch.Bytes.AsSpan(0, BatchHeader.BlockBytes)).Where(static field => field.OffsetBytes < BatchHeader.SizeBytes)],
             Parts = records,
-            Bytes = withBytes ? batch.Bytes : default,
+            Bytes = withBytes ? Shown(batch) : default,
         };
+    }
+
+    /// <summary>A batch's bytes, without what the records in it do not show.</summary>
+    private static byte[] Shown(FoundBatch batch)
+    {
+        var bytes = (byte[])batch.Bytes.Clone();
+        if (!batch.IsValid)
+            return bytes;
+        var rest = BatchHeader.DescriptorsOf(batch.Bytes);
+        while (rest.Length > 0 && Descriptor.TryRead(rest, batch.Bytes.Length, out var descriptor, out _))
+        {
+            if (descriptor.Type is DescriptorType.Catalog or DescriptorType.CatalogImage)
+                CatalogInspection.HideSettings(bytes.AsSpan(descriptor.PayloadOffset, descriptor.PayloadBytes));
+            rest = rest[descriptor.SizeBytes..];
+        }
+
+        return bytes;
     }
 
     private static InspectedPart Show(Descriptor descriptor, ReadOnlySpan<byte> bytes, int number, FoundBatch batch, string path, uint offset, bool withBytes)

@@ -168,22 +168,33 @@ internal sealed partial class SegmentLog : IDisposable
     {
         lock (gate)
         {
-            var batch = open;
-            if (batch is null || !batch.HasRoom(descriptorBytes, payloadBytes))
-            {
-                var outcome = OpenBatch(payloadBytes, mayUseReserve: !takeExtentId);
-                if (outcome != FileOutcome.Success)
-                {
-                    ticket = default;
-                    return outcome;
-                }
+            var outcome = OpenBatchFor(descriptorBytes, payloadBytes, mayUseReserve: !takeExtentId);
+            ticket = outcome == FileOutcome.Success ? TakeRoom(descriptorBytes, payloadBytes, takeExtentId) : default;
+            return outcome;
+        }
+    }
 
-                batch = open!;
-            }
+    /// <summary>
+    /// Takes room for the records of an atomic write: all of it in one batch, which counts only whole after a crash. Nothing is taken where
+    /// there is no room for all.
+    /// </summary>
+    public FileOutcome ReserveTogether(ReadOnlySpan<AtomicPiece> pieces, Span<LogTicket> tickets)
+    {
+        var descriptorBytes = 0;
+        var payloadBytes = 0;
+        foreach (ref readonly var piece in pieces)
+        {
+            descriptorBytes += piece.DescriptorBytes;
+            payloadBytes += piece.StoredBytes;
+        }
 
-            batch.Reserve(descriptorBytes, payloadBytes, out var descriptorOffset, out var payloadOffset);
-            appendedBytes += payloadBytes + descriptorBytes;
-            ticket = new LogTicket(batch, descriptorOffset, descriptorBytes, payloadOffset, payloadBytes, takeExtentId ? nextExtentId++ : 0);
+        lock (gate)
+        {
+            var outcome = OpenBatchFor(descriptorBytes, payloadBytes, mayUseReserve: false);
+            if (outcome != FileOutcome.Success)
+                return outcome;
+            for (var i = 0; i < pieces.Length; i++)
+                tickets[i] = TakeRoom(pieces[i].DescriptorBytes, pieces[i].StoredBytes, takeExtentId: true);
             return FileOutcome.Success;
         }
     }
@@ -301,6 +312,18 @@ internal sealed partial class SegmentLog : IDisposable
     {
         roomWanted = true;
         Monitor.PulseAll(gate);
+    }
+
+    private FileOutcome OpenBatchFor(int descriptorBytes, int payloadBytes, bool mayUseReserve) =>
+        open is { } batch && batch.HasRoom(descriptorBytes, payloadBytes) ? FileOutcome.Success : OpenBatch(payloadBytes, mayUseReserve);
+
+    /// <summary>Takes room in the open batch, which has it.</summary>
+    private LogTicket TakeRoom(int descriptorBytes, int payloadBytes, bool takeExtentId)
+    {
+        var batch = open!;
+        batch.Reserve(descriptorBytes, payloadBytes, out var descriptorOffset, out var payloadOffset);
+        appendedBytes += payloadBytes + descriptorBytes;
+        return new LogTicket(batch, descriptorOffset, descriptorBytes, payloadOffset, payloadBytes, takeExtentId ? nextExtentId++ : 0);
     }
 
     private FileOutcome OpenBatch(int payloadBytes, bool mayUseReserve)

@@ -84,3 +84,22 @@ internal struct PageEdit
         BlocksChange -= old.Kind == EntryKind.Data ? 1 : 0;
     }
 }
+
+/// <summary>A page that is being changed, and the layer whose page it was when the change began.</summary>
+internal struct OwnedPage
+{
+    public PageEdit Edit;
+    public LayerId Owner;
+
+    /// <summary>Sets an entry. The first one makes an ancestor's page the head's own.</summary>
+    public void Set(Store store, LayerId head, int index, in MapEntry entry)
+    {
+        if (Owner != head)
+        {
+            Owner = head;
+            Edit.Inherit(store);
+        }
+
+        Edit.Set(store, index, in entry);
+    }
+}

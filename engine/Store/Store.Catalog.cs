@@ -149,8 +149,10 @@ public sealed partial class Store
         return row;
     }
 
-    /// <summary>Deletes a disk and its snapshots with one record; needs no free space of the file system.</summary>
-    /// <summary>Deletes a disk, its snapshots, and the settings whose key begins with <paramref name="settingsPrefix"/>, as one change.</summary>
+    /// <summary>
+    /// Deletes a disk, its snapshots, and the settings whose key begins with <paramref name="settingsPrefix"/>, with one record; needs no free
+    /// space of the file system.
+    /// </summary>
     public void DeleteDisk(string name, string? settingsPrefix = null)
     {
         lock (catalogLock)

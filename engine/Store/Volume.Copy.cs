@@ -184,15 +184,7 @@ public sealed partial class Volume
             if (target.Owner != head.Id)
                 edit.Inherit(store);
             edit.SetAll(store, in wanted, mask, in zero);
-            session!.Write(head.Id, number, in edit.Page);
-            if (target.Owner != head.Id)
-            {
-                head.Pages.Add(number);
-                volume.owners.Set(number, head.Id);
-            }
-
-            head.Count(edit.StoredChange, edit.BlocksChange);
-            store.Stripes.Version(PageStripes.IndexOf(number))++;
+            volume.Publish(number, in edit, session!);
             store.NoteReference(head.Id, number);
         }
 

@@ -111,40 +111,17 @@ public sealed partial class Volume : IDisposable
     {
         if (BeginChange(mayWait, out var refused))
             return refused;
-        var compressed = (encoding & ExtentEncoding.Lz4) != 0;
         var change = new PageChange(this, page);
         try
         {
             var outcome = change.Enter(first, expected, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
-            if (store.Log.Reserve(Descriptor.ExtentSizeBytes(count, compressed), storedBytes, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
+            if (store.Log.Reserve(Descriptor.ExtentSizeBytes(count, (encoding & ExtentEncoding.Lz4) != 0), storedBytes, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
                 return Refused(reserved);
 
-            var payload = ticket.Payload;
-            Fill(ref source, in ticket, payload);
-            var descriptor = ticket.Descriptor;
-            if (!Crc32C.IsCompiledOut)
-                Descriptor.WriteExtent(descriptor, head.Id, page, first, count, encoding, ticket.ExtentId, ticket.PayloadOffset, storedBytes);
-            if (compressed)
-            {
-                var checksum = Crc32C.Compute(payload);
-                Descriptor.WriteChecksum(descriptor, 0, checksum);
-                for (var i = 0; i < count; i++)
-                    change.Set(first + i, MapEntry.Data(ticket.ExtentId, ticket.Place, checksum, storedBytes, i, count, encoding));
-            }
-            else
-            {
-                for (var i = 0; i < count; i++)
-                {
-                    var checksum = Crc32C.Compute(payload.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes));
-                    if (!Crc32C.IsCompiledOut)
-                        Descriptor.WriteChecksum(descriptor, i, checksum);
-                    var place = ticket.Place with { OffsetBytes = ticket.Place.OffsetBytes + (uint)(i * StoreFormat.BlockBytes) };
-                    change.Set(first + i, MapEntry.Data(ticket.ExtentId, place, checksum, StoreFormat.BlockBytes, i, count, encoding));
-                }
-            }
-
+            Fill(ref source, in ticket);
+            Record(ref change.Page, page, first, count, encoding, storedBytes, in ticket);
             ticket.Commit();
             change.Apply();
             return VolumeOutcome.Success;
@@ -155,13 +132,62 @@ public sealed partial class Volume : IDisposable
         }
     }
 
+    /// <summary>Writes the descriptor of an extent whose stored bytes are in the log buffer, and sets its blocks' entries.</summary>
+    private void Record(ref OwnedPage change, PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, in LogTicket ticket)
+    {
+        var payload = ticket.Payload;
+        var descriptor = ticket.Descriptor;
+        if (!Crc32C.IsCompiledOut)
+            Descriptor.WriteExtent(descriptor, head.Id, page, first, count, encoding, ticket.ExtentId, ticket.PayloadOffset, storedBytes);
+        if ((encoding & ExtentEncoding.Lz4) != 0)
+        {
+            var checksum = Crc32C.Compute(payload);
+            Descriptor.WriteChecksum(descriptor, 0, checksum);
+            for (var i = 0; i < count; i++)
+                change.Set(store, head.Id, first + i, MapEntry.Data(ticket.ExtentId, ticket.Place, checksum, storedBytes, i, count, encoding));
+            return;
+        }
+
+        for (var i = 0; i < count; i++)
+        {
+            var checksum = Crc32C.Compute(payload.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes));
+            if (!Crc32C.IsCompiledOut)
+                Descriptor.WriteChecksum(descriptor, i, checksum);
+            var place = ticket.Place with { OffsetBytes = ticket.Place.OffsetBytes + (uint)(i * StoreFormat.BlockBytes) };
+            change.Set(store, head.Id, first + i, MapEntry.Data(ticket.ExtentId, place, checksum, StoreFormat.BlockBytes, i, count, encoding));
+        }
+    }
+
+    /// <summary>The same for blocks that become zeros.</summary>
+    private void RecordZero(ref OwnedPage change, PageNumber page, int first, int count, in LogTicket ticket)
+    {
+        Descriptor.WriteZero(ticket.Descriptor, head.Id, page, first, count, ticket.ExtentId);
+        var entry = MapEntry.Zero(ticket.ExtentId, ticket.Batch.Position);
+        for (var i = 0; i < count; i++)
+            change.Set(store, head.Id, first + i, entry);
+    }
+
+    /// <summary>Makes a changed page what the volume shows. Under the page's stripe.</summary>
+    private void Publish(PageNumber number, in PageEdit edit, MapSession session)
+    {
+        session.Write(head.Id, number, in edit.Page);
+        if (owners.OwnerOf(number) != head.Id)
+        {
+            head.Pages.Add(number);
+            owners.Set(number, head.Id);
+        }
+
+        head.Count(edit.StoredChange, edit.BlocksChange);
+        store.Stripes.Version(PageStripes.IndexOf(number))++;
+    }
+
     /// <summary>A source that throws leaves a record that must never be written: the log ends there.</summary>
-    private void Fill<TSource>(ref TSource source, in LogTicket ticket, Span<byte> payload)
+    private void Fill<TSource>(ref TSource source, in LogTicket ticket)
         where TSource : IExtentSource
     {
         try
         {
-            source.Fill(ticket.ExtentId, payload);
+            source.Fill(ticket.ExtentId, ticket.Payload);
         }
         catch (Exception failure)
         {
@@ -184,11 +210,8 @@ public sealed partial class Volume : IDisposable
                 return outcome;
             if (store.Log.Reserve(Descriptor.ZeroSizeBytes, 0, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
                 return Refused(reserved);
-            Descriptor.WriteZero(ticket.Descriptor, head.Id, page, first, count, ticket.ExtentId);
-            var entry = MapEntry.Zero(ticket.ExtentId, ticket.Batch.Position);
+            RecordZero(ref change.Page, page, first, count, in ticket);
             ticket.Commit();
-            for (var i = 0; i < count; i++)
-                change.Set(first + i, entry);
             change.Apply();
             return VolumeOutcome.Success;
         }
@@ -267,8 +290,8 @@ public sealed partial class Volume : IDisposable
         private readonly Store store = volume.store;
         private MapSession? session;
         private object? stripe;
-        private PageEdit edit;
-        private LayerId owner;
+
+        public OwnedPage Page;
 
         public VolumeOutcome Enter(int first, BlockExpectation expected, bool mayWait)
         {
@@ -282,16 +305,16 @@ public sealed partial class Volume : IDisposable
                 stripe = store.Stripes.LockOf(index);
                 Monitor.Enter(stripe);
                 ref var version = ref store.Stripes.Version(index);
-                owner = volume.owners.OwnerOf(number);
-                if (owner.IsNone)
+                Page.Owner = volume.owners.OwnerOf(number);
+                if (Page.Owner.IsNone)
                 {
-                    edit = default;
+                    Page.Edit = default;
                     break;
                 }
 
                 if (fetched && version == fetchedVersion)
                     break;
-                var outcome = session.TryRead(owner, number, out edit.Page);
+                var outcome = session.TryRead(Page.Owner, number, out Page.Edit.Page);
                 if (outcome == MapOutcome.OnDisk && !mayWait)
                     return VolumeOutcome.WouldWait;
                 if (outcome == MapOutcome.OnDisk)
@@ -299,7 +322,7 @@ public sealed partial class Volume : IDisposable
                     fetchedVersion = version;
                     Monitor.Exit(stripe);
                     stripe = null;
-                    outcome = session.WaitForRead(owner, number, out edit.Page);
+                    outcome = session.WaitForRead(Page.Owner, number, out Page.Edit.Page);
                     fetched = true;
                     if (outcome == MapOutcome.Found)
                         continue;
@@ -310,33 +333,10 @@ public sealed partial class Volume : IDisposable
                 return VolumeOutcome.Damaged;
             }
 
-            return expected.Allows(in edit.Page[first]) ? VolumeOutcome.Success : VolumeOutcome.Changed;
+            return expected.Allows(in Page.Edit.Page[first]) ? VolumeOutcome.Success : VolumeOutcome.Changed;
         }
 
-        public void Set(int index, in MapEntry entry)
-        {
-            if (owner != volume.head.Id)
-            {
-                owner = volume.head.Id;
-                edit.Inherit(store);
-            }
-
-            edit.Set(store, index, in entry);
-        }
-
-        public void Apply()
-        {
-            var head = volume.head;
-            session!.Write(head.Id, number, in edit.Page);
-            if (volume.owners.OwnerOf(number) != head.Id)
-            {
-                head.Pages.Add(number);
-                volume.owners.Set(number, head.Id);
-            }
-
-            head.Count(edit.StoredChange, edit.BlocksChange);
-            store.Stripes.Version(PageStripes.IndexOf(number))++;
-        }
+        public readonly void Apply() => volume.Publish(number, in Page.Edit, session!);
 
         public void Exit()
         {

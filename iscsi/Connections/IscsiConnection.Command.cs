@@ -16,7 +16,6 @@ internal sealed unsafe partial class IscsiConnection
     private const byte AhsBidirectionalLength = 2;
 
     private ushort nextTransferTagBase;
-    private bool mustAnnounceWindow;
 
     /// <summary>The header of a SCSI command is there: finds a place for its immediate data.</summary>
     private void BeginCommand(PduHeader pdu, ReadOnlySpan<byte> ahs)
@@ -126,9 +125,11 @@ internal sealed unsafe partial class IscsiConnection
     {
         if (task.RefusedStatus is not null || task.ExpectedBytes == 0)
             return;
-        task.Data = Loop.Buffers.TryRent((int)Math.Min(task.ExpectedBytes, DataBufferPool.BufferBytesMax));
-        if (task.Data is null)
+        var data = Loop.Buffers.TryRent((int)Math.Min(task.ExpectedBytes, DataBufferPool.BufferBytesMax), session!.DataBytes);
+        if (data is null)
             task.RefusedStatus = ScsiStatus.TaskSetFull;
+        else
+            task.Take(data, session);
     }
 
     /// <summary>The whole PDU is there: the command takes its turn.</summary>
@@ -164,7 +165,7 @@ internal sealed unsafe partial class IscsiConnection
         }
 
         DeliverCommand(task);
-        DeliverDue();
+        session.DeliverDue();
     }
 
     private void RejectCommand(IscsiTask task, PduHeader pdu, bool isIntact)
@@ -178,36 +179,19 @@ internal sealed unsafe partial class IscsiConnection
             : RejectReason.ImmediateCommandReject;
         task.ReturnTo(Loop);
         SendReject(reason, pdu.Bytes);
-        DeliverDue();
+        session!.DeliverDue();
     }
 
-    private void DeliverCommand(IscsiTask task)
+    /// <summary>The turn of a command has come.</summary>
+    public void DeliverCommand(IscsiTask task)
     {
         session!.Window.Deliver(isScsiCommand: true);
         task.IsDelivered = true;
         Advance(task);
     }
 
-    /// <summary>Delivers what was kept for the numbers that are due now.</summary>
-    private void DeliverDue()
-    {
-        while (IsReceiving && session!.Window.TakeDue() is { } due)
-        {
-            if (due is IscsiTask task)
-            {
-                DeliverCommand(task);
-                continue;
-            }
-
-            session.Window.Deliver(isScsiCommand: false);
-            var held = (HeldPdu)due;
-            if (held != HeldPdu.Nothing)
-                DispatchControl(new PduHeader(held.Header), held.Data);
-        }
-    }
-
     /// <summary>The next step of a task: more write data, or execution, or its refusal.</summary>
-    private void Advance(IscsiTask task)
+    public void Advance(IscsiTask task)
     {
         if (!task.IsDelivered || task.AwaitsUnsolicited || task.HeldBy is not null || task.State != TaskState.Collecting)
             return;
@@ -268,7 +252,7 @@ internal sealed unsafe partial class IscsiConnection
         if (task.HeldBy is { } function)
         {
             function.Executing--;
-            TryFinish(function);
+            session.TryFinish(function);
             return;
         }
 
@@ -276,36 +260,17 @@ internal sealed unsafe partial class IscsiConnection
     }
 
     /// <summary>Sends the answer, or drops it where the task was aborted, and forgets the task.</summary>
-    private void EndTask(IscsiTask task)
+    public void EndTask(IscsiTask task)
     {
         if (task.Command.IsAborted && task.RefusedStatus is null)
         {
             // Another nexus ended it. No response carries the wider window to the initiator, so a NOP-In does.
             mustAnnounceWindow = true;
-            DropTask(task);
+            session!.Drop(task);
             return;
         }
 
-        Forget(task);
+        session!.Forget(task);
         SendAnswer(task);
-    }
-
-    private void DropTask(IscsiTask task)
-    {
-        if (!task.IsDelivered)
-            session!.Window.Keep(task.CmdSN, HeldPdu.Nothing);
-        Forget(task);
-        DetachInput(task);
-        task.ReturnTo(Loop);
-    }
-
-    private void Forget(IscsiTask task)
-    {
-        session!.Tasks.Remove(task.InitiatorTaskTag);
-        if (task.IsImmediate)
-            session.ImmediateTasks--;
-        else if (task.IsDelivered)
-            session.Window.Complete();
-        task.State = TaskState.Ended;
     }
 }

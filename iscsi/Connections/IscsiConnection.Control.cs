@@ -48,15 +48,24 @@ internal sealed partial class IscsiConnection
             case CommandTurn.Now:
                 session.Window.Deliver(isScsiCommand: false);
                 DispatchControl(pdu, GatheredData);
-                DeliverDue();
+                session.DeliverDue();
                 break;
             case CommandTurn.Later when dataBytes > HeldDataBytesMax:
                 SendReject(RejectReason.OutOfResources, pdu.Bytes);
                 break;
             case CommandTurn.Later:
-                session.Window.Keep(pdu.CmdSN, new HeldPdu(pdu.Bytes.ToArray(), GatheredData.ToArray()));
+                session.Window.Keep(pdu.CmdSN, new HeldPdu(this, pdu.Bytes.ToArray(), GatheredData.ToArray()));
                 break;
         }
+    }
+
+    /// <summary>A PDU that was held has its turn.</summary>
+    public void OnDue(PduHeader pdu, ReadOnlySpan<byte> data)
+    {
+        if (phase != ConnectionPhase.FullFeature)
+            return;
+        DispatchControl(pdu, data);
+        Loop.Touch(this);
     }
 
     private void DispatchControl(PduHeader pdu, ReadOnlySpan<byte> data)
@@ -131,6 +140,13 @@ internal sealed partial class IscsiConnection
         SealPdu(pdu, 0);
     }
 
+    /// <summary>A ping, whose answer says what the initiator has received.</summary>
+    public void AskForAcknowledgement()
+    {
+        if (phase == ConnectionPhase.FullFeature && pingSentAt == 0)
+            SendPing(isAnswerWanted: true);
+    }
+
     private void CheckPing(long now)
     {
         if (parameters.IsDiscovery)
@@ -155,33 +171,6 @@ internal sealed partial class IscsiConnection
             SendPing(isAnswerWanted: true);
     }
 
-    private void OnLogout(PduHeader pdu)
-    {
-        var reason = (LogoutReason)(pdu.Flags & 0x7F);
-        var result = reason switch
-        {
-            LogoutReason.CloseSession => LogoutResult.Closed,
-            LogoutReason.CloseConnection when pdu.ConnectionId == login.ConnectionId => LogoutResult.Closed,
-            LogoutReason.CloseConnection => LogoutResult.ConnectionIdNotFound,
-            LogoutReason.RemoveConnectionForRecovery => LogoutResult.RecoveryNotSupported,
-            _ => LogoutResult.CleanupFailed,
-        };
-        if (reason > LogoutReason.RemoveConnectionForRecovery)
-        {
-            SendReject(RejectReason.InvalidPduField, pdu.Bytes);
-            return;
-        }
-
-        var writer = OpenPdu(Opcode.LogoutResponse, PduField.FinalBit, pdu.InitiatorTaskTag, 0, out var answer);
-        writer.Byte(PduField.Byte2, (byte)result);
-        writer.Sequence(statSN++, session!.Window.ExpCmdSN, session.Window.MaxCmdSN);
-        writer.UInt16(PduField.Time2Wait, (ushort)parameters.DefaultTime2Wait);
-        writer.UInt16(PduField.Time2Retain, (ushort)parameters.DefaultTime2Retain);
-        SealPdu(answer, 0);
-        if (result == LogoutResult.Closed)
-            Drain(null);
-    }
-
     private void SendReject(RejectReason reason, ReadOnlySpan<byte> refused)
     {
         var writer = OpenPdu(Opcode.Reject, PduField.FinalBit, PduField.NoTag, refused.Length, out var pdu);
@@ -198,18 +187,5 @@ internal sealed partial class IscsiConnection
         if (IsDigested)
             SendReject(reason, header);
         Drain($"protocol error: {what}");
-    }
-
-    /// <summary>Asks the initiator to log out before this much time has passed (RFC 7143, 11.9.1, event 1).</summary>
-    public void SendLogoutRequest(TimeSpan within)
-    {
-        if (phase != ConnectionPhase.FullFeature || parameters.IsDiscovery)
-            return;
-        var writer = OpenPdu(Opcode.AsyncMessage, PduField.FinalBit, PduField.NoTag, 0, out var pdu);
-        writer.Sequence(statSN++, session!.Window.ExpCmdSN, session.Window.MaxCmdSN);
-        writer.Byte(PduField.AsyncEvent, (byte)AsyncEvent.LogoutRequested);
-        writer.UInt16(PduField.AsyncParameter3, (ushort)Math.Clamp(within.TotalSeconds, 1, ushort.MaxValue));
-        SealPdu(pdu, 0);
-        Flush();
     }
 }

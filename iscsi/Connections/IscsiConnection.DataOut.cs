@@ -10,8 +10,9 @@ internal sealed unsafe partial class IscsiConnection
     {
         if (!session!.Tasks.TryGetValue(pdu.InitiatorTaskTag, out var task) || IsStale(task, pdu.TargetTransferTag))
             return;
+        // Data follows its command on the same connection (connection allegiance, RFC 7143, 4.2.5.1).
         var isSolicited = pdu.TargetTransferTag != PduField.NoTag;
-        var isExpected = task.State == TaskState.Collecting && isSolicited != task.AwaitsUnsolicited &&
+        var isExpected = task.Connection == this && task.State == TaskState.Collecting && isSolicited != task.AwaitsUnsolicited &&
             (!isSolicited || (task.ArrivingR2TSN != task.NextR2TSN && pdu.TargetTransferTag == task.TransferTag(task.ArrivingR2TSN)));
         if (!isExpected)
         {

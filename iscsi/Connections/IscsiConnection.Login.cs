@@ -1,6 +1,7 @@
 using System.Text;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Pdu;
+using CowScsi.Iscsi.Sessions;
 
 namespace CowScsi.Iscsi.Connections;
 
@@ -11,6 +12,8 @@ internal sealed partial class IscsiConnection
     private uint loginTaskTag;
     private uint loginCmdSN;
     private LoginAnswer finalAnswer;
+    private bool isEstablishing;
+    private bool hasBegunFullFeature;
 
     /// <summary>Its place in the order of connections that have not logged in.</summary>
     public LinkedListNode<IscsiConnection> LoginNode { get; }
@@ -40,16 +43,18 @@ internal sealed partial class IscsiConnection
 
         phase = ConnectionPhase.Waiting;
         finalAnswer = answer;
-        Establish();
     }
 
     /// <summary>
-    /// The login is settled: makes the session, after an older one of the same initiator port has ended (session reinstatement,
-    /// RFC 7143, 6.3.5).
+    /// The login is settled: finds the session, and goes over to its loop. An older session of the same initiator port ends first
+    /// (session reinstatement, RFC 7143, 6.3.5). Called where nothing of the connection is on the stack.
     /// </summary>
-    private void Establish()
+    private void EstablishIfDue()
     {
-        var status = server.TryCreateSession(this, login, loginCmdSN, out var created, out var older);
+        if (phase != ConnectionPhase.Waiting || isEstablishing)
+            return;
+        isEstablishing = true;
+        var status = server.TryFindSession(login, loginCmdSN, out var found, out var older);
         if (older is not null)
         {
             older.RequestClose("session reinstated");
@@ -57,55 +62,49 @@ internal sealed partial class IscsiConnection
             return;
         }
 
-        if (status != LoginStatus.Success)
+        if (found is null)
         {
             SendLoginFailure(status, $"{status} for {parameters.InitiatorName}");
-            return;
-        }
-
-        session = created;
-        SendLoginResponse(finalAnswer, session!.Tsih);
-    }
-
-    private void ResumeEstablish()
-    {
-        if (phase != ConnectionPhase.Waiting || session is not null)
-            return;
-        Establish();
-        Flush();
-        MoveIfDue();
-    }
-
-    /// <summary>Goes over to the loop of the session, once the last login response is sent.</summary>
-    private void MoveIfDue()
-    {
-        if (phase != ConnectionPhase.Waiting || session is null || IsMoving)
-            return;
-        if (!output.IsEmpty)
-        {
-            Close("the initiator takes no login response");
+            Flush();
             return;
         }
 
         server.OnLoginEnded(this);
-        if (session.Loop == Loop)
+        Loop.Remove(this);
+        isInputPaused = false;
+        isOutputBlocked = false;
+        Loop = found.Loop;
+        Loop.Post(() => Join(found));
+    }
+
+    private void ResumeEstablish()
+    {
+        isEstablishing = false;
+        EstablishIfDue();
+    }
+
+    /// <summary>On the session's loop: the connection takes its place in the session, and the login is answered.</summary>
+    private void Join(Session found)
+    {
+        Loop.Add(this);
+        var status = found.TryAttach(this);
+        if (status != LoginStatus.Success)
         {
-            BeginFullFeature();
+            SendLoginFailure(status, $"{status} for {parameters.InitiatorName}");
+            Flush();
             return;
         }
 
-        IsMoving = true;
-        Loop.Remove(this);
-        Loop = session.Loop;
-        isInputPaused = false;
-        session.Loop.Post(Adopt);
-    }
-
-    private void BeginFullFeature()
-    {
+        session = found;
+        if (!IsLeading)
+            parameters.TakeSessionWide(found.Parameters);
+        SendLoginResponse(finalAnswer, found.Tsih);
+        acknowledgedStatSN = statSN;
         phase = ConnectionPhase.FullFeature;
+        hasBegunFullFeature = true;
         lastReceived = Environment.TickCount64;
-        UpdateInterest(isOutputBlocked);
+        UpdateInterest(isBlocked: false);
+        Flush();
     }
 
     private void SendLoginFailure(LoginStatus status, string reason, string text = "")
@@ -125,7 +124,7 @@ internal sealed partial class IscsiConnection
         Pdu.Bytes.Slice(PduField.Isid, 6).CopyTo(pdu[PduField.Isid..]);
         writer.UInt16(PduField.Tsih, tsih);
         writer.DataBytes(textBytes);
-        writer.Sequence(statSN, loginCmdSN, session is null ? loginCmdSN : session.Window.MaxCmdSN);
+        writer.Sequence(statSN, session?.Window.ExpCmdSN ?? loginCmdSN, session?.Window.MaxCmdSN ?? loginCmdSN);
         writer.UInt16(PduField.LoginStatus, (ushort)answer.Status);
         Encoding.UTF8.GetBytes(answer.Text, pdu[PduField.HeaderBytes..]);
         if (answer.Status == LoginStatus.Success)

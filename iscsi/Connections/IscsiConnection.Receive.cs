@@ -1,5 +1,6 @@
 using CowScsi.Engine;
 using System.Buffers.Binary;
+using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Iscsi.Sockets;
 using CowScsi.Layers;
@@ -82,6 +83,7 @@ internal sealed unsafe partial class IscsiConnection
             }
 
             lastReceived = Environment.TickCount64;
+            inputWatch.Note(received);
             if (phase == ConnectionPhase.Draining)
                 continue;
             var intoSink = (int)Math.Min(received, direct);
@@ -122,7 +124,7 @@ internal sealed unsafe partial class IscsiConnection
         PduField.HeaderBytes + new PduHeader(start).AhsBytes + (IsDigested && parameters.HasHeaderDigest ? PduField.DigestBytes : 0);
 
     /// <summary>Digests begin with the full feature phase (RFC 7143, 13.1).</summary>
-    private bool IsDigested => phase == ConnectionPhase.FullFeature;
+    private bool IsDigested => hasBegunFullFeature;
 
     private ReadOnlySpan<byte> TakeHeader(ReadOnlySpan<byte> input)
     {
@@ -171,7 +173,10 @@ internal sealed unsafe partial class IscsiConnection
         dataBytes = pdu.DataBytes;
         sink = null;
         receivingTask = null;
-        if (dataBytes > parameters.TargetDataBytesMax)
+        if (phase == ConnectionPhase.FullFeature)
+            NoteAcknowledgement(pdu.ExpStatSN);
+        // Before a login is over, whatever it has declared, a peer gets no more room than any other.
+        if (dataBytes > (hasBegunFullFeature ? parameters.TargetDataBytesMax : SessionParameters.LoginDataBytesMax))
         {
             FailProtocol(RejectReason.ProtocolError, $"data segment of {dataBytes} bytes is longer than was declared");
             return;
@@ -211,11 +216,21 @@ internal sealed unsafe partial class IscsiConnection
             inputState = InputState.Data;
     }
 
+    /// <summary>All requests carry ExpStatSN; a value beyond what was sent acknowledges nothing.</summary>
+    private void NoteAcknowledgement(uint expStatSN)
+    {
+        if (unchecked((int)(expStatSN - statSN)) > 0 || unchecked((int)(expStatSN - acknowledgedStatSN)) <= 0)
+            return;
+        acknowledgedStatSN = expStatSN;
+        if (session!.AwaitsAcknowledgement)
+            session.OnAcknowledged();
+    }
+
     private void BeginGather()
     {
         if (dataBytes == 0)
             return;
-        gathered = Loop.Buffers.TryRent(dataBytes);
+        gathered = Loop.Buffers.TryRent(dataBytes, heldBytes: 0);
         if (gathered is null)
             return;
         fixed (byte* start = gathered.Span)
@@ -279,6 +294,7 @@ internal sealed unsafe partial class IscsiConnection
     {
         inputState = InputState.Header;
         sink = null;
+        inputWatch.Restart();
         var pdu = Pdu;
         switch (pdu.Opcode)
         {
@@ -311,7 +327,7 @@ internal sealed unsafe partial class IscsiConnection
     }
 
     /// <summary>A task goes away while its data is arriving: the rest of the segment is dropped.</summary>
-    private void DetachInput(IscsiTask task)
+    public void DetachInput(IscsiTask task)
     {
         if (receivingTask != task)
             return;

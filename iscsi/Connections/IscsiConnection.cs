@@ -12,15 +12,18 @@ internal enum ConnectionPhase : byte
     /// <summary>Login requests are exchanged.</summary>
     Login = 1,
 
-    /// <summary>The login is settled, but an older session of the same name has to end first.</summary>
+    /// <summary>The login is settled; the connection waits for its place in a session.</summary>
     Waiting = 2,
 
     FullFeature = 3,
 
-    /// <summary>The last answer is on its way; what still arrives is dropped.</summary>
-    Draining = 4,
+    /// <summary>A logout is under way: nothing more is taken, and answers still leave.</summary>
+    LoggingOut = 4,
 
-    Closed = 5,
+    /// <summary>The last answer is on its way; what still arrives is dropped.</summary>
+    Draining = 5,
+
+    Closed = 6,
 }
 
 /// <summary>
@@ -47,9 +50,12 @@ internal sealed partial class IscsiConnection : EventSource
     private bool isOutputBlocked;
     private bool isInputPaused;
     private bool isSendingDone;
-    private long blockedSince;
     private long deadline;
     private long lastReceived;
+    private ProgressWatch inputWatch;
+    private ProgressWatch outputWatch;
+    private uint acknowledgedStatSN;
+    private bool mustAnnounceWindow;
 
     public IscsiConnection(IscsiTargetServer server, Socket socket, int groupTag)
     {
@@ -68,10 +74,18 @@ internal sealed partial class IscsiConnection : EventSource
 
     public IPEndPoint? Remote => remote;
 
+    /// <summary>The peer's network address; that of nobody where the socket does not tell.</summary>
+    public IPAddress Address => remote?.Address ?? IPAddress.None;
+
     public override int Descriptor => (int)socket.SafeHandle.DangerousGetHandle();
 
-    /// <summary>True between two loops: no loop may touch the connection but by <see cref="Adopt"/>.</summary>
-    public bool IsMoving { get; private set; }
+    /// <summary>Whether it began its session; others joined it.</summary>
+    public bool IsLeading => login.Tsih == 0;
+
+    public ushort ConnectionId => login.ConnectionId;
+
+    /// <summary>StatSN of the next response.</summary>
+    public uint NextStatSN => statSN;
 
     private bool IsReceiving => phase is ConnectionPhase.Login or ConnectionPhase.FullFeature;
 
@@ -82,7 +96,7 @@ internal sealed partial class IscsiConnection : EventSource
         if ((events & ~LinuxSocket.EventOut) != 0 && phase != ConnectionPhase.Closed)
             Receive();
         Flush();
-        MoveIfDue();
+        EstablishIfDue();
     }
 
     public override void OnCompletionsDelivered()
@@ -95,8 +109,8 @@ internal sealed partial class IscsiConnection : EventSource
 
     public override void OnTick(long nowMilliseconds)
     {
-        if (isOutputBlocked && nowMilliseconds - blockedSince > server.Options.PeerTimeout.TotalMilliseconds)
-            Close("the initiator takes no output");
+        if (FindStalled(nowMilliseconds) is { } reason)
+            Close(reason);
         else if (phase is ConnectionPhase.Login or ConnectionPhase.Waiting && nowMilliseconds > deadline)
             Close("login timed out");
         else if (phase == ConnectionPhase.Draining && nowMilliseconds > deadline)
@@ -107,6 +121,8 @@ internal sealed partial class IscsiConnection : EventSource
     }
 
     public override void OnFault(Exception fault) => Close($"internal error: {fault.GetType().Name}: {fault.Message}");
+
+    public override void Abandon() => socket.Dispose();
 
     /// <summary>Ends the connection at once. The reason is logged; null for an end that needs no line.</summary>
     public void Close(string? reason)
@@ -122,15 +138,23 @@ internal sealed partial class IscsiConnection : EventSource
         socket.Dispose();
         if (LoginNode.List is not null)
             server.OnLoginEnded(this);
-        session?.OnConnectionClosed();
+        session?.OnConnectionClosed(this);
     }
 
-    /// <summary>Takes over a connection whose login ended on another loop.</summary>
-    public void Adopt()
+    /// <summary>The next NOP-In tells of a wider command window; for places that became free without an answer.</summary>
+    public void AnnounceWindow() => mustAnnounceWindow = true;
+
+    /// <summary>Whether the initiator has said that it received what came before this StatSN.</summary>
+    public bool IsAcknowledgedUpTo(uint wantedStatSN) => unchecked((int)(acknowledgedStatSN - wantedStatSN)) >= 0;
+
+    /// <summary>What the initiator holds up, for a whole period and without progress; null where there is nothing.</summary>
+    private string? FindStalled(long now)
     {
-        IsMoving = false;
-        session!.Loop.Add(this);
-        BeginFullFeature();
+        var period = server.Options.PeerTimeout.TotalMilliseconds;
+        if (outputWatch.IsStuck(isOutputBlocked, now, period))
+            return "the initiator takes no output";
+        var isInPdu = (inputState != InputState.Header || partialHeaderBytes > 0) && !isInputPaused && IsReceiving;
+        return inputWatch.IsStuck(isInPdu, now, period) ? "the initiator does not finish a PDU" : null;
     }
 
     /// <summary>Sends what is queued, then ends the connection in good order.</summary>
@@ -149,6 +173,7 @@ internal sealed partial class IscsiConnection : EventSource
     {
         if (phase == ConnectionPhase.Closed)
             return;
+        var pendingBytes = output.PendingBytes;
         var outcome = output.IsEmpty ? SendOutcome.Drained : output.Flush(Loop, Descriptor);
         if (outcome == SendOutcome.Broken)
         {
@@ -156,6 +181,9 @@ internal sealed partial class IscsiConnection : EventSource
             return;
         }
 
+        outputWatch.Note(pendingBytes - output.PendingBytes);
+        if (outcome == SendOutcome.Drained)
+            outputWatch.Restart();
         if (outcome == SendOutcome.Drained && phase == ConnectionPhase.Draining && !isSendingDone)
             EndSending();
         UpdateInterest(outcome == SendOutcome.Blocked);
@@ -163,9 +191,8 @@ internal sealed partial class IscsiConnection : EventSource
 
     private void UpdateInterest(bool isBlocked)
     {
-        var mustPause = phase == ConnectionPhase.Waiting || (isBlocked && output.PendingBytes > OutputBytesHigh);
-        if (isBlocked && !isOutputBlocked)
-            blockedSince = Environment.TickCount64;
+        var mustPause = phase is ConnectionPhase.Waiting or ConnectionPhase.LoggingOut ||
+            (isBlocked && output.PendingBytes > OutputBytesHigh);
         if (phase == ConnectionPhase.Closed || (isBlocked == isOutputBlocked && mustPause == isInputPaused))
             return;
         isOutputBlocked = isBlocked;

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using CowScsi.Iscsi.Pdu;
+using CowScsi.Iscsi.Sessions;
 using CowScsi.Iscsi.Sockets;
 using CowScsi.Layers;
 using CowScsi.Scsi;
@@ -30,6 +31,7 @@ internal sealed class IscsiTask
 {
     private readonly Action onCompleted;
     private ValueTaskAwaiter awaiter;
+    private Session? owner;
 
     public IscsiTask() => onCompleted = () => Connection.Loop.OnTaskCompleted(this);
 
@@ -43,7 +45,7 @@ internal sealed class IscsiTask
 
     public TaskState State { get; set; }
 
-    public NativeBuffer? Data { get; set; }
+    public NativeBuffer? Data { get; private set; }
 
     public uint InitiatorTaskTag { get; set; }
 
@@ -95,6 +97,14 @@ internal sealed class IscsiTask
     /// <summary>The task management function that decides whether this task's answer is sent.</summary>
     public PendingFunction? HeldBy { get; set; }
 
+    /// <summary>Gives it a data buffer, which counts for the session until the task ends.</summary>
+    public void Take(NativeBuffer data, Session session)
+    {
+        Data = data;
+        owner = session;
+        session.DataBytes += data.Length;
+    }
+
     /// <summary>The Target Transfer Tag of an R2T; never <see cref="PduField.NoTag"/>, since bit 31 is clear.</summary>
     public uint TransferTag(uint r2tSN) => ((uint)(TransferTagBase & 0x7FFF) << 16) | (ushort)r2tSN;
 
@@ -127,8 +137,13 @@ internal sealed class IscsiTask
     public void ReturnTo(EventLoop loop)
     {
         if (Data is not null)
+        {
+            owner!.DataBytes -= Data.Length;
             loop.Buffers.Return(Data);
+        }
+
         Data = null;
+        owner = null;
         State = TaskState.Free;
         Connection = null!;
         IsImmediate = false;

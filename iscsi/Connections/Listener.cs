@@ -78,6 +78,8 @@ internal sealed class Listener : EventSource
 
     public override void OnFault(Exception fault) => Close();
 
+    public override void Abandon() => socket.Dispose();
+
     public void Close()
     {
         if (Slot >= 0)

@@ -38,7 +38,7 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
     private const int StageMask = 3;
 
     private readonly List<TextPair> pairs = [];
-    private readonly HashSet<string> negotiated = new(StringComparer.Ordinal);
+    private readonly HashSet<string> seen = new(StringComparer.Ordinal);
     private byte[] collected = [];
     private LoginStage stage;
     private bool hasBegun;
@@ -46,7 +46,6 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
     private bool hasDeclared;
     private bool hasDeclaredSegment;
     private bool isAuthenticated;
-    private bool isMethodChosen;
     private ChapExchange? authentication;
     private int requests;
 
@@ -82,6 +81,13 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
         pairs.Clear();
         if (!TextKeys.TryParse(text, pairs))
             return Refuse(LoginStatus.InitiatorError, "login text is malformed");
+        foreach (var pair in pairs)
+        {
+            // RFC 7143, 6.2: no key twice in one negotiation, understood or not.
+            if (!seen.Add(pair.Key))
+                return Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice");
+        }
+
         if (!isAdmitted && Admit() is { } refused)
             return refused;
         return Negotiate((request.Flags & PduField.LoginTransitBit) != 0 ? (LoginStage)(request.Flags & StageMask) : null);
@@ -105,6 +111,7 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
             stage = current;
             Isid = request.Isid;
             Tsih = request.Tsih;
+            Parameters.IsJoining = Tsih != 0;
             ConnectionId = request.ConnectionId;
         }
 
@@ -172,6 +179,8 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
         var text = new StringBuilder();
         if (!hasDeclared && !Parameters.IsDiscovery)
             TextKeys.Append(text, "TargetPortalGroupTag", origin.GroupTag.ToString());
+        // FirstBurstLength may not exceed MaxBurstLength (RFC 7143, 13.14), wherever in the text that one stands.
+        pairs.Sort(static (a, b) => (a.Key == "FirstBurstLength").CompareTo(b.Key == "FirstBurstLength"));
         foreach (var pair in pairs)
         {
             if (NegotiateKey(pair, text) is { } failure)
@@ -205,7 +214,7 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
         }
 
         if (pair.Key is "InitiatorName" or "TargetName" or "SessionType")
-            return hasDeclared ? Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice") : null;
+            return hasDeclared ? Refuse(LoginStatus.InitiatorError, $"{pair.Key} came too late") : null;
         if (pair.Key == "AuthMethod" || ChapExchange.IsKey(pair.Key))
             return stage == LoginStage.Security ? null : Refuse(LoginStatus.InvalidDuringLogin, $"{pair.Key} outside the security stage");
         if (LoginKey.Find(pair.Key) is not { } key)
@@ -217,8 +226,6 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
         var use = stage == LoginStage.Security ? KeyUse.Security : KeyUse.Operational;
         if ((key.Use & use) == 0)
             return Refuse(LoginStatus.InvalidDuringLogin, $"{pair.Key} in the wrong stage");
-        if (!negotiated.Add(pair.Key))
-            return Refuse(LoginStatus.InitiatorError, $"{pair.Key} came twice");
         if (key.Negotiate(pair.Value, offer, Parameters) is { } answer)
             TextKeys.Append(text, pair.Key, answer);
         return null;
@@ -231,9 +238,6 @@ internal sealed class LoginExchange(TargetOffer offer, LoginOrigin origin, Func<
         {
             if (pair.Key != "AuthMethod")
                 continue;
-            if (isMethodChosen)
-                return Refuse(LoginStatus.InitiatorError, "AuthMethod came twice");
-            isMethodChosen = true;
             var wanted = authentication is null ? LoginKey.None : ChapExchange.Method;
             if (!pair.Value.Split(',').Contains(wanted, StringComparer.Ordinal))
                 return Refuse(LoginStatus.AuthenticationFailure, $"{Parameters.InitiatorName} does not offer {wanted}");

@@ -41,6 +41,9 @@ internal enum KeyUse : byte
     /// <summary>Means nothing in a discovery session.</summary>
     NormalOnly = 8,
 
+    /// <summary>Settled by the leading connection for all connections of the session (LO).</summary>
+    LeadingOnly = 16,
+
     /// <summary>Either stage of a login.</summary>
     Login = Security | Operational,
 }
@@ -68,7 +71,14 @@ internal sealed record LoginKey(
     private const uint BytesMin = 512;
     private const uint BytesMax = (1 << 24) - 1;
 
-    private const KeyUse OperationalNormal = KeyUse.Operational | KeyUse.NormalOnly;
+    private const KeyUse Leading = KeyUse.Operational | KeyUse.LeadingOnly;
+    private const KeyUse LeadingNormal = Leading | KeyUse.NormalOnly;
+
+    /// <summary>TaskReporting of RFC 7143, 13.23: the semantics of RFC 3720, which are also the default.</summary>
+    private const string Rfc3720 = "RFC3720";
+
+    /// <summary>iSCSIProtocolLevel: 2 stands for RFC 7144, whose task management functions are there.</summary>
+    private const uint ProtocolLevel = 2;
 
     /// <summary>
     /// The operational keys that an initiator may bring, RFC 7143, clause 13. Names (InitiatorName, TargetName, SessionType, aliases)
@@ -78,26 +88,27 @@ internal sealed record LoginKey(
     [
         new("HeaderDigest", KeyKind.List, KeyUse.Operational, 0, 0, No, static (p, v) => p.HasHeaderDigest = v != 0),
         new("DataDigest", KeyKind.List, KeyUse.Operational, 0, 0, No, static (p, v) => p.HasDataDigest = v != 0),
-        new("MaxConnections", KeyKind.Minimum, OperationalNormal, 1, 65535,
+        new("MaxConnections", KeyKind.Minimum, LeadingNormal, 1, 65535,
             static o => o.MaxConnections, static (p, v) => p.MaxConnections = (int)v),
-        new("InitialR2T", KeyKind.BooleanOr, OperationalNormal, 0, 1,
+        new("InitialR2T", KeyKind.BooleanOr, LeadingNormal, 0, 1,
             static o => o.InitialR2T ? 1u : 0, static (p, v) => p.InitialR2T = v != 0),
-        new("ImmediateData", KeyKind.BooleanAnd, OperationalNormal, 0, 1,
+        new("ImmediateData", KeyKind.BooleanAnd, LeadingNormal, 0, 1,
             static o => o.ImmediateData ? 1u : 0, static (p, v) => p.ImmediateData = v != 0),
         new("MaxRecvDataSegmentLength", KeyKind.Declarative, KeyUse.Login | KeyUse.FullFeature, BytesMin, BytesMax,
             No, static (p, v) => p.InitiatorDataBytesMax = (int)v),
-        new("MaxBurstLength", KeyKind.Minimum, OperationalNormal, BytesMin, BytesMax,
+        new("MaxBurstLength", KeyKind.Minimum, LeadingNormal, BytesMin, BytesMax,
             static o => o.MaxBurstBytes, static (p, v) => p.MaxBurstBytes = (int)v),
-        new("FirstBurstLength", KeyKind.Minimum, OperationalNormal, BytesMin, BytesMax,
+        new("FirstBurstLength", KeyKind.Minimum, LeadingNormal, BytesMin, BytesMax,
             static o => o.FirstBurstBytes, static (p, v) => p.FirstBurstBytes = (int)v),
-        new("DefaultTime2Wait", KeyKind.Maximum, KeyUse.Operational, 0, 3600, static _ => 2, static (p, v) => p.DefaultTime2Wait = (int)v),
-        new("DefaultTime2Retain", KeyKind.Minimum, KeyUse.Operational, 0, 3600, No, static (p, v) => p.DefaultTime2Retain = (int)v),
-        new("MaxOutstandingR2T", KeyKind.Minimum, OperationalNormal, 1, 65535,
+        new("DefaultTime2Wait", KeyKind.Maximum, Leading, 0, 3600, static _ => 2, static (p, v) => p.DefaultTime2Wait = (int)v),
+        new("DefaultTime2Retain", KeyKind.Minimum, Leading, 0, 3600, No, static (p, v) => p.DefaultTime2Retain = (int)v),
+        new("MaxOutstandingR2T", KeyKind.Minimum, LeadingNormal, 1, 65535,
             static o => o.MaxOutstandingR2T, static (p, v) => p.MaxOutstandingR2T = (int)v),
-        new("DataPDUInOrder", KeyKind.BooleanOr, OperationalNormal, 0, 1, Yes, Ignore),
-        new("DataSequenceInOrder", KeyKind.BooleanOr, OperationalNormal, 0, 1, Yes, Ignore),
-        new("ErrorRecoveryLevel", KeyKind.Minimum, KeyUse.Operational, 0, 2, No, static (p, v) => p.ErrorRecoveryLevel = (int)v),
-        new("iSCSIProtocolLevel", KeyKind.Minimum, OperationalNormal, 0, 31, static _ => 1, Ignore),
+        new("DataPDUInOrder", KeyKind.BooleanOr, LeadingNormal, 0, 1, Yes, Ignore),
+        new("DataSequenceInOrder", KeyKind.BooleanOr, LeadingNormal, 0, 1, Yes, Ignore),
+        new("ErrorRecoveryLevel", KeyKind.Minimum, Leading, 0, 2, No, static (p, v) => p.ErrorRecoveryLevel = (int)v),
+        new("iSCSIProtocolLevel", KeyKind.Minimum, LeadingNormal, 0, 31, static _ => ProtocolLevel, Ignore),
+        new("TaskReporting", KeyKind.List, LeadingNormal, 0, 0, No, Ignore),
         new("IFMarker", KeyKind.Retired, KeyUse.Operational, 0, 0, No, Ignore),
         new("OFMarker", KeyKind.Retired, KeyUse.Operational, 0, 0, No, Ignore),
         new("IFMarkInt", KeyKind.Retired, KeyUse.Operational, 0, 0, Yes, Ignore),
@@ -116,8 +127,12 @@ internal sealed record LoginKey(
     {
         if (parameters.IsDiscovery && Use.HasFlag(KeyUse.NormalOnly))
             return KeyAnswer.Irrelevant;
+        if (parameters.IsJoining && Use.HasFlag(KeyUse.LeadingOnly))
+            return KeyAnswer.Irrelevant;
         switch (Kind)
         {
+            case KeyKind.List when Name == "TaskReporting":
+                return value.Split(',').Contains(Rfc3720, StringComparer.Ordinal) ? Rfc3720 : KeyAnswer.Reject;
             case KeyKind.List:
                 return NegotiateDigest(value, offer, parameters);
             case KeyKind.Retired:
@@ -130,6 +145,7 @@ internal sealed record LoginKey(
             return KeyAnswer.Reject;
         var result = Kind switch
         {
+            KeyKind.Minimum when Name == "FirstBurstLength" => Math.Min(Math.Min(number, Ours(offer)), (uint)parameters.MaxBurstBytes),
             KeyKind.Minimum => Math.Min(number, Ours(offer)),
             KeyKind.Maximum => Math.Max(number, Ours(offer)),
             _ => number,

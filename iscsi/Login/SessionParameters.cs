@@ -46,4 +46,21 @@ internal sealed class SessionParameters
     public string? InitiatorAlias { get; set; }
 
     public string TargetName { get; set; } = "";
+
+    /// <summary>The login adds a connection to a session: keys of the leading connection mean nothing in it.</summary>
+    public bool IsJoining { get; set; }
+
+    /// <summary>Takes over what the leading connection has settled for all (LO in RFC 7143, clause 13).</summary>
+    public void TakeSessionWide(SessionParameters leading)
+    {
+        MaxConnections = leading.MaxConnections;
+        InitialR2T = leading.InitialR2T;
+        ImmediateData = leading.ImmediateData;
+        MaxBurstBytes = leading.MaxBurstBytes;
+        FirstBurstBytes = leading.FirstBurstBytes;
+        MaxOutstandingR2T = leading.MaxOutstandingR2T;
+        DefaultTime2Wait = leading.DefaultTime2Wait;
+        DefaultTime2Retain = leading.DefaultTime2Retain;
+        ErrorRecoveryLevel = leading.ErrorRecoveryLevel;
+    }
 }

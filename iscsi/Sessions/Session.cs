@@ -11,13 +11,15 @@ namespace CowScsi.Iscsi.Sessions;
 internal readonly record struct SessionKey(string TargetName, int GroupTag, string InitiatorName, ulong Isid);
 
 /// <summary>
-/// A session: the command window, the tasks by Initiator Task Tag, and the nexus. Everything in it belongs to the loop that it lives
-/// on, with the exceptions named below.
+/// A session: its connections, the command window, the tasks by Initiator Task Tag, and the nexus. It ends with its last connection.
+/// Everything in it belongs to the loop that it and all its connections live on, with the exceptions named below.
 /// </summary>
-internal sealed class Session
+internal sealed partial class Session
 {
     private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly IscsiTargetServer server;
+    private readonly List<IscsiConnection> connections = [];
+    private volatile EndPoint[] addresses = [];
     private bool isClosed;
     private bool isNexusRemoved;
 
@@ -48,6 +50,7 @@ internal sealed class Session
 
     public TargetEntry? Target { get; }
 
+    /// <summary>As the leading connection negotiated them.</summary>
     public SessionParameters Parameters { get; }
 
     public SessionKey Key { get; }
@@ -55,7 +58,7 @@ internal sealed class Session
     /// <summary>The CHAP user that the initiator proved; null without authentication.</summary>
     public IscsiChapUser? User { get; }
 
-    /// <summary>The initiator's network address.</summary>
+    /// <summary>The initiator's network address, that of the leading connection.</summary>
     public IPAddress? Address { get; }
 
     /// <summary>When the login succeeded, UTC.</summary>
@@ -70,33 +73,118 @@ internal sealed class Session
 
     public Dictionary<uint, IscsiTask> Tasks { get; } = [];
 
-    /// <summary>Task management functions in the order they came; the first one is under way.</summary>
-    public Queue<PendingFunction> Functions { get; } = new();
-
     /// <summary>Immediate commands outstanding: they take no room in the window, so they are counted.</summary>
     public int ImmediateTasks { get; set; }
 
     /// <summary>Commands that the SCSI target has at this moment.</summary>
     public int ExecutingTasks { get; set; }
 
-    public IscsiConnection? Connection { get; set; }
+    /// <summary>Data buffers of its tasks, in bytes: its share of the loop's.</summary>
+    public long DataBytes { get; set; }
 
     /// <summary>Completes when nothing of the session is left: no connection, no task, no nexus. Any thread may wait for it.</summary>
     public Task Ended => ended.Task;
 
-    /// <summary>Asks the session to end. From any thread.</summary>
-    public void RequestClose(string reason) => Loop.Post(() => CloseOnLoop(reason));
+    /// <summary>Ends the session at once. From any thread.</summary>
+    public void RequestClose(string reason) => Loop.Post(() =>
+    {
+        CloseAll(reason);
+        // The leading connection may not have come yet; it finds the session closed.
+        End();
+    });
+
+    /// <summary>Tells the initiator that the session is dropped (RFC 7143, 11.9.1, event 3), and ends it. From any thread.</summary>
+    public void RequestDrop(string reason) => Loop.Post(() =>
+    {
+        if (connections.Count == 0)
+            End();
+        foreach (var connection in connections.ToArray())
+            connection.Drop(reason);
+    });
 
     /// <summary>Asks the initiator to log out (RFC 7143, 11.9.1, event 1). From any thread.</summary>
-    public void RequestLogout(TimeSpan within) => Loop.Post(() => Connection?.SendLogoutRequest(within));
+    public void RequestLogout(TimeSpan within) => Loop.Post(() =>
+    {
+        foreach (var connection in connections.ToArray())
+            connection.SendLogoutRequest(within);
+    });
 
-    /// <summary>The connection is gone: tasks that wait for data end here, the others with the nexus.</summary>
-    public void OnConnectionClosed()
+    /// <summary>Whether its login would be taken under these rules. From any thread.</summary>
+    public bool IsAdmittedBy(IscsiAccess access) => access.Admits(Key.InitiatorName, Address, User);
+
+    /// <summary>What the operator is shown of it. From any thread.</summary>
+    public IscsiSessionInfo Describe() => new(Tsih, Key.InitiatorName, Target?.Name, Key.Isid, User?.Name, addresses, Since);
+
+    /// <summary>
+    /// Takes a connection whose login is settled. One with the connection ID of a present connection takes its place (connection
+    /// reinstatement, RFC 7143, 6.3.4).
+    /// </summary>
+    public LoginStatus TryAttach(IscsiConnection connection)
+    {
+        if (isClosed)
+            return connection.IsLeading ? LoginStatus.ServiceUnavailable : LoginStatus.SessionDoesNotExist;
+        var replaced = Find(connection.ConnectionId);
+        if (replaced is null && connections.Count >= Parameters.MaxConnections)
+            return LoginStatus.TooManyConnections;
+        connections.Add(connection);
+        NoteAddresses();
+        replaced?.Close("connection reinstated");
+        return LoginStatus.Success;
+    }
+
+    public IscsiConnection? Find(ushort connectionId) => connections.Find(connection => connection.ConnectionId == connectionId);
+
+    /// <summary>Ends all connections but one.</summary>
+    public void CloseOthers(IscsiConnection staying)
+    {
+        foreach (var connection in connections.ToArray())
+        {
+            if (connection != staying)
+                connection.Close(null);
+        }
+    }
+
+    /// <summary>A connection is gone. Its tasks end with it, without an answer; the session ends with its last connection.</summary>
+    public void OnConnectionClosed(IscsiConnection connection)
+    {
+        if (!connections.Remove(connection) || isClosed)
+            return;
+        NoteAddresses();
+        if (connections.Count == 0)
+        {
+            End();
+            return;
+        }
+
+        EndTasksOf(connection);
+        OnAcknowledged();
+        OnLogoutAbandoned(connection);
+    }
+
+    private void NoteAddresses()
+    {
+        List<EndPoint> present = [];
+        foreach (var connection in connections)
+        {
+            if (connection.Remote is { } remote)
+                present.Add(remote);
+        }
+
+        addresses = [.. present];
+    }
+
+    private void CloseAll(string reason)
+    {
+        foreach (var connection in connections.ToArray())
+            connection.Close(reason);
+    }
+
+    /// <summary>No connection is left: tasks that wait for data end here, the others with the nexus.</summary>
+    private void End()
     {
         if (isClosed)
             return;
         isClosed = true;
-        Connection = null;
         List<IscsiTask> idle = [];
         foreach (var task in Tasks.Values)
         {
@@ -110,7 +198,7 @@ internal sealed class Session
             task.ReturnTo(Loop);
         }
 
-        Functions.Clear();
+        functions.Clear();
         if (Nexus is null)
         {
             OnNexusRemoved();
@@ -122,30 +210,6 @@ internal sealed class Session
             OnNexusRemoved(removal);
         else
             removal.UnsafeOnCompleted(() => Loop.Post(() => OnNexusRemoved(removal)));
-    }
-
-    /// <summary>A command came back after its connection was lost.</summary>
-    public void OnOrphanEnded(IscsiTask task)
-    {
-        ExecutingTasks--;
-        Tasks.Remove(task.InitiatorTaskTag);
-        task.ReturnTo(Loop);
-        EndIfIdle();
-    }
-
-    /// <summary>Whether its login would be taken under these rules. From any thread.</summary>
-    public bool IsAdmittedBy(IscsiAccess access) => access.Admits(Key.InitiatorName, Address, User);
-
-    /// <summary>What the operator is shown of it. From any thread.</summary>
-    public IscsiSessionInfo Describe() => new(
-        Tsih, Key.InitiatorName, Target?.Name, Key.Isid, User?.Name, Connection?.Remote is { } remote ? [remote] : [], Since);
-
-    private void CloseOnLoop(string reason)
-    {
-        if (Connection is { IsMoving: true })
-            Loop.Post(() => CloseOnLoop(reason));
-        else
-            Connection?.Close(reason);
     }
 
     private void OnNexusRemoved(TaskAwaiter removal)

@@ -25,9 +25,16 @@ internal sealed class DataBufferPool(long handedOutBytesMax) : IDisposable
 
     public long HandedOutBytes => handedOutBytes;
 
-    /// <summary>A buffer of at least this many bytes, or null where the bound is reached.</summary>
-    public NativeBuffer? TryRent(int lengthBytes) =>
-        handedOutBytes + RoundUp(lengthBytes) > handedOutBytesMax ? null : Rent(lengthBytes);
+    /// <summary>
+    /// A buffer of at least this many bytes, or null. Whoever asks may hold as much as then stays free for all others, so one greedy or
+    /// stuck session leaves a half, two leave a third, and no number of them leaves nothing.
+    /// </summary>
+    /// <param name="heldBytes">What the one who asks holds already.</param>
+    public NativeBuffer? TryRent(int lengthBytes, long heldBytes)
+    {
+        var size = RoundUp(lengthBytes);
+        return heldBytes + size > handedOutBytesMax - handedOutBytes - size ? null : Rent(lengthBytes);
+    }
 
     /// <summary>A buffer outside the bound, for output that is limited by other means.</summary>
     public NativeBuffer Rent(int lengthBytes)

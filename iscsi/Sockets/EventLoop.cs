@@ -168,6 +168,8 @@ internal sealed unsafe class EventLoop
         }
         finally
         {
+            foreach (var source in sources)
+                source?.Abandon();
             LinuxSocket.Close(epoll);
             LinuxSocket.Close(wakeEvent);
             ReceiveBuffer.Dispose();

@@ -20,6 +20,9 @@ internal abstract class EventSource
     /// <summary>Called about twice a second, for time limits.</summary>
     public abstract void OnTick(long nowMilliseconds);
 
+    /// <summary>The loop ends, and with it whatever it still watches.</summary>
+    public abstract void Abandon();
+
     /// <summary>The last resort: a member above threw, which is a defect. The source takes itself out of service.</summary>
     public abstract void OnFault(Exception fault);
 }

@@ -8,6 +8,13 @@ public enum WriteOptions : byte
 
     /// <summary>The data is durable when the request completes (SBC-4, FUA).</summary>
     ForceUnitAccess = 1,
+
+    /// <summary>
+    /// All of the data is stored or none of it: after a crash or a loss of power, for every read of this device, and in every snapshot
+    /// (SBC-4, 4.29). At most <see cref="BlockGeometry.AtomicWriteBytesMax"/> bytes, anywhere on the device; more is
+    /// <see cref="BlockOutcome.NotSupported"/>. It is not durable by itself.
+    /// </summary>
+    Atomic = 2,
 }
 
 /// <summary>What a range of a device is backed by.</summary>

@@ -17,5 +17,8 @@ public sealed record BlockGeometry(
     bool IsReadOnly,
     bool HasVolatileCache)
 {
+    /// <summary>Longest write that can be <see cref="WriteOptions.Atomic"/>; 0 where none can.</summary>
+    public int AtomicWriteBytesMax { get; init; }
+
     public long BlockCount => SizeBytes / LogicalBlockBytes;
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using CowScsi.Engine;
 
@@ -6,6 +7,42 @@ namespace CowScsi.Layers;
 /// <summary>Reading: one map look-up a page, then runs of blocks that lie together, straight into the guest's memory.</summary>
 internal sealed partial class Disk
 {
+    /// <summary>
+    /// Reads so that no atomic write is seen in part: a read of several pages is done again where one came between. One that is overtaken
+    /// over and over goes to a thread that may wait, and holds atomic writes off there.
+    /// </summary>
+    private bool TryReadWhole(long offsetBytes, IoBuffer destination, bool mayWait, out BlockResult result)
+    {
+        var first = new PageNumber((uint)(offsetBytes >> StoreFormat.PageShift));
+        var last = new PageNumber((uint)((offsetBytes + destination.Length - 1) >> StoreFormat.PageShift));
+        if (first == last)
+            return TryRead(offsetBytes, destination, mayWait, out result);
+        for (var overtaken = 0; ; overtaken++)
+        {
+            var isStarved = Volume.IsStarved(overtaken);
+            if (isStarved && !mayWait)
+            {
+                result = default;
+                return false;
+            }
+
+            if (isStarved)
+                volume.HoldAtomicOff();
+            try
+            {
+                var begun = volume.BeginRead();
+                var ended = TryRead(offsetBytes, destination, mayWait, out result);
+                if (!ended || !volume.WasOvertaken(begun, first, last))
+                    return ended;
+            }
+            finally
+            {
+                if (isStarved)
+                    volume.LetAtomicGo();
+            }
+        }
+    }
+
     /// <summary>Reads what does not need waiting; false where it does, with the destination undefined.</summary>
     private bool TryRead(long offsetBytes, IoBuffer destination, bool mayWait, out BlockResult result)
     {
@@ -128,21 +165,41 @@ internal sealed partial class Disk
     }
 
     /// <summary>
-    /// A run of raw blocks that lie one behind the other. Whole ones are read into the destination in one call and checked there; what
-    /// is partly wanted, in pieces, or still in a log buffer goes block by block.
+    /// A run of raw blocks that lie one behind the other. All of it is read in one call: whole blocks into the destination, where they are
+    /// checked, and the blocks at the two ends that are wanted in part into this thread's own buffer. What is still in a log buffer, or
+    /// in too many pieces, goes block by block.
     /// </summary>
     private unsafe VolumeOutcome ReadRaw(in MapPage entries, int block, int inBlock, IoBuffer destination, bool mayWait, ref int failedAt)
     {
-        if (inBlock == 0 && destination.Length % StoreFormat.BlockBytes == 0)
+        const int EdgesMax = 2;
+        const int VectorsMax = (StoreFormat.PageBlocks * 2) + EdgesMax;
+        var headLength = inBlock == 0 ? 0 : (int)Math.Min(StoreFormat.BlockBytes - inBlock, destination.Length);
+        var tailLength = (int)((destination.Length - headLength) & (StoreFormat.BlockBytes - 1));
+        var middle = destination.Slice(headLength, destination.Length - headLength - tailLength);
+        if (!middle.IsEmpty)
         {
             ref readonly var first = ref entries[block];
-            var vectors = stackalloc IoSlice[StoreFormat.PageBlocks * 2];
-            var count = destination.CopyVectorsTo(new Span<IoSlice>(vectors, StoreFormat.PageBlocks * 2), out var covered);
-            if (covered == destination.Length)
+            var edges = Scratch.Current.Stored[..(EdgesMax * StoreFormat.BlockBytes)];
+            var edge = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(edges)); // Native memory: it does not move.
+            var vectors = stackalloc IoSlice[VectorsMax];
+            var count = 0;
+            if (headLength != 0)
+                vectors[count++] = new IoSlice(edge, StoreFormat.BlockBytes);
+            count += middle.CopyVectorsTo(new Span<IoSlice>(vectors + count, VectorsMax - EdgesMax), out var covered);
+            if (tailLength != 0)
+                vectors[count++] = new IoSlice(edge + StoreFormat.BlockBytes, StoreFormat.BlockBytes);
+            if (covered == middle.Length)
             {
-                var outcome = volume.ReadStoredVectors(first.Segment, first.OffsetBytes, vectors, count, covered, mayWait);
+                var middleBlock = headLength == 0 ? block : block + 1;
+                var tailBlock = middleBlock + (int)(middle.Length >> StoreFormat.BlockShift);
+                var length = covered + (headLength == 0 ? 0 : StoreFormat.BlockBytes) + (tailLength == 0 ? 0 : StoreFormat.BlockBytes);
+                var outcome = volume.ReadStoredVectors(first.Segment, first.OffsetBytes, vectors, count, length, mayWait);
+                if (outcome == VolumeOutcome.Success && headLength != 0)
+                    outcome = VerifyEdge(in entries, block, edges[..StoreFormat.BlockBytes], inBlock, destination.Slice(0, headLength), ref failedAt);
+                if (outcome == VolumeOutcome.Success && tailLength != 0)
+                    outcome = VerifyEdge(in entries, tailBlock, edges[StoreFormat.BlockBytes..], 0, destination.Slice(destination.Length - tailLength), ref failedAt);
                 if (outcome == VolumeOutcome.Success)
-                    return VerifyInPlace(in entries, block, destination, ref failedAt);
+                    return VerifyInPlace(in entries, middleBlock, middle, ref failedAt);
                 if (outcome != VolumeOutcome.Changed)
                     return outcome;
             }
@@ -160,6 +217,20 @@ internal sealed partial class Disk
             block++;
         }
 
+        return VolumeOutcome.Success;
+    }
+
+    /// <summary>A block that was read whole and is wanted in part.</summary>
+    private VolumeOutcome VerifyEdge(in MapPage entries, int block, Span<byte> bytes, int inBlock, IoBuffer destination, ref int failedAt)
+    {
+        ref readonly var entry = ref entries[block];
+        if (Crc32C.Compute(bytes) != entry.Checksum || !Decrypt(in entry, bytes))
+        {
+            failedAt = (block << StoreFormat.BlockShift) + inBlock;
+            return VolumeOutcome.Damaged;
+        }
+
+        destination.CopyFrom(bytes[inBlock..]);
         return VolumeOutcome.Success;
     }
 

@@ -70,9 +70,8 @@ internal sealed partial class Disk
             var scratch = Scratch.Current;
             var plain = scratch.Plain[..(int)source.Length];
             source.CopyTo(plain);
-            var room = plain.Length - (plain.Length >> SavingShift);
-            var packed = Lz4.Compress(plain, scratch.Stored[..Math.Min(room, ushort.MaxValue)]);
-            if (packed >= XtsCipher.UnitBytesMin)
+            var packed = Compress(plain, scratch.Stored);
+            if (packed > 0)
             {
                 var encoding = ExtentEncoding.Lz4 | (cipher is null ? ExtentEncoding.Raw : ExtentEncoding.Xts);
                 var address = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(scratch.Stored)); // Native memory: it does not move.

@@ -29,7 +29,10 @@ internal sealed partial class Disk : BlockDevice
         this.cipher = cipher;
         this.compression = compression;
         this.salt = salt;
-        geometry = new BlockGeometry(sizeBytes, logicalBlockBytes, StoreFormat.BlockBytes, StoreFormat.PageBytes, StoreFormat.BlockBytes, volume.IsReadOnly, HasVolatileCache: !volume.IsReadOnly);
+        geometry = new BlockGeometry(sizeBytes, logicalBlockBytes, StoreFormat.BlockBytes, StoreFormat.PageBytes, StoreFormat.BlockBytes, volume.IsReadOnly, HasVolatileCache: !volume.IsReadOnly)
+        {
+            AtomicWriteBytesMax = Volume.AtomicBytesMax,
+        };
     }
 
     public override BlockGeometry Geometry => Volatile.Read(ref geometry);
@@ -54,6 +57,9 @@ internal sealed partial class Disk : BlockDevice
 
     public void End() => Leave();
 
+    /// <summary>Whether what is written is encrypted.</summary>
+    public bool IsEncrypted => cipher is not null;
+
     public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination)
     {
         if (!Enter(offsetBytes, destination.Length, changes: false, out var refused))
@@ -67,9 +73,20 @@ internal sealed partial class Disk : BlockDevice
     {
         if (!Enter(offsetBytes, source.Length, changes: true, out var refused))
             return new(refused);
-        var written = Try(DiskJob.Kind.Write, offsetBytes, source.Length, source, out var result)
+        var kind = DiskJob.Kind.Write;
+        if ((options & WriteOptions.Atomic) != 0)
+        {
+            kind = DiskJob.Kind.WriteAtomic;
+            if (source.Length > Volume.AtomicBytesMax)
+            {
+                Leave();
+                return new(BlockResult.Fail(BlockOutcome.NotSupported));
+            }
+        }
+
+        var written = Try(kind, offsetBytes, source.Length, source, out var result)
             ? new ValueTask<BlockResult>(result)
-            : DiskJob.Start(this, DiskJob.Kind.Write, offsetBytes, source.Length, source);
+            : DiskJob.Start(this, kind, offsetBytes, source.Length, source);
         return (options & WriteOptions.ForceUnitAccess) != 0 ? ThenFlush(written) : written;
     }
 
@@ -187,8 +204,9 @@ internal sealed partial class Disk : BlockDevice
         result = default;
         return kind switch
         {
-            DiskJob.Kind.Read => TryRead(offsetBytes, buffer, mayWait, out result),
+            DiskJob.Kind.Read => TryReadWhole(offsetBytes, buffer, mayWait, out result),
             DiskJob.Kind.Write => TryWrite(offsetBytes, buffer, mayWait, out result),
+            DiskJob.Kind.WriteAtomic => TryWriteAtomic(offsetBytes, buffer, mayWait, out result),
             _ => (mayWait || lengthBytes <= InlineZeroBytesMax) && TryZero(offsetBytes, lengthBytes, mayWait, out result),
         };
     }

@@ -19,6 +19,7 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         Read = 1,
         Write = 2,
         Zero = 3,
+        WriteAtomic = 4,
     }
 
     public static ValueTask<BlockResult> Start(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)

@@ -52,6 +52,13 @@ public sealed partial class DiskStore
         }
     }
 
+    /// <summary>Whether a disk is not complete yet, or never will be.</summary>
+    public bool IsImporting(string name)
+    {
+        lock (naming)
+            return imports.Contains(name);
+    }
+
     /// <summary>The disk has its contents; from here on it is one like any other.</summary>
     public void CompleteImport(string name)
     {

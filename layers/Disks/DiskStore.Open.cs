@@ -81,12 +81,19 @@ public sealed partial class DiskStore
             var row = Row(name);
             if (sizeBytes < row.SizeBytes && !allowShrink)
                 throw new StoreException(StoreError.Invalid, $"disk '{name}' has {row.SizeBytes} bytes; making it smaller drops what lies behind {sizeBytes}: say --shrink to do it");
-            if (sizeBytes < row.SizeBytes)
-                Shrink(row, sizeBytes);
-            row = store.ChangeDisk(row.Id, old => old with { SizeBytes = sizeBytes });
-            if (open.TryGetValue(row.Id, out var entry) && entry.Disk.Geometry.SizeBytes != sizeBytes)
-                entry.Disk.SetSize(sizeBytes);
-            return Describe(row);
+            try
+            {
+                if (sizeBytes < row.SizeBytes)
+                    Shrink(row, sizeBytes);
+                return Describe(store.ChangeDisk(row.Id, old => old with { SizeBytes = sizeBytes }));
+            }
+            finally
+            {
+                // Also where it failed: the catalog may have the new size although the flush behind it failed, or still have the old one
+                // although the guest was shown the smaller one. An open disk has the size that its row has.
+                if (open.TryGetValue(row.Id, out var entry) && store.FindDisk(name) is { } current && entry.Disk.Geometry.SizeBytes != current.SizeBytes)
+                    entry.Disk.SetSize(current.SizeBytes);
+            }
         }
     }
 
@@ -156,10 +163,7 @@ public sealed partial class DiskStore
             disk!.SetSize(sizeBytes);
             var result = disk.ZeroBehindEnd(sizeBytes, row.SizeBytes - sizeBytes);
             if (!result.IsSuccess)
-            {
-                disk.SetSize(row.SizeBytes);
                 throw new StoreException(StoreError.Io, $"disk '{row.Name}' could not be made smaller: {result.Outcome}");
-            }
         }
         finally
         {

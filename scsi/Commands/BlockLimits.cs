@@ -19,8 +19,19 @@ public static class BlockLimits
     /// </summary>
     public const int UnmapDescriptorsMax = 1024;
 
-    /// <summary>MAXIMUM COMPARE AND WRITE LENGTH: all that its one-byte field can ask for.</summary>
-    public const int CompareAndWriteBlocksMax = byte.MaxValue;
+    /// <summary>MAXIMUM COMPARE AND WRITE LENGTH: what its one-byte field can ask for, and the device can write atomically.</summary>
+    internal static int CompareAndWriteBlocksMax(BlockGeometry geometry) => Math.Min(byte.MaxValue, AtomicBlocksMax(geometry));
+
+    /// <summary>MAXIMUM ATOMIC TRANSFER LENGTH, with an atomic boundary or without, and MAXIMUM ATOMIC BOUNDARY SIZE.</summary>
+    internal static int AtomicBlocksMax(BlockGeometry geometry) => geometry.AtomicWriteBytesMax / geometry.LogicalBlockBytes;
+
+    /// <summary>
+    /// ATOMIC ALIGNMENT and ATOMIC TRANSFER LENGTH GRANULARITY: whole physical blocks. The device could do without; but an atomic write is
+    /// there to keep a page of a database whole, and one that is not aligned is a mistake which is better told.
+    /// </summary>
+    internal static int AtomicGranularityBlocks(BlockGeometry geometry) => geometry.PhysicalBlockBytes / geometry.LogicalBlockBytes;
+
+    internal static bool HasAtomicWrites(BlockGeometry geometry) => geometry.AtomicWriteBytesMax >= geometry.PhysicalBlockBytes;
 
     /// <summary>
     /// MAXIMUM UNMAP LBA COUNT and MAXIMUM WRITE SAME LENGTH have no limit: the first drops map entries, the second works in pieces

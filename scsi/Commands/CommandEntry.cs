@@ -23,6 +23,9 @@ internal enum CommandTraits : byte
 
     /// <summary>Is carried out although another nexus has reserved the logical unit (SPC-2, 5.5.1).</summary>
     IgnoresReservation = 16,
+
+    /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
+    ThirdPartyCopy = 32,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>
@@ -34,6 +37,9 @@ internal enum CommandCondition : byte
     NotThin = 2,
     Removable = 4,
     NotRemovable = 8,
+
+    /// <summary>The device takes atomic writes.</summary>
+    Atomic = 16,
 }
 
 /// <summary>

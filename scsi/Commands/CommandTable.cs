@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
 
@@ -55,10 +56,26 @@ internal sealed class CommandTable
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
         new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute),
         new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute),
+        new("EXTENDED COPY(LID1)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid1,
+            CommandTraits.ThirdPartyCopy, CopyServiceActions.ExtendedCopyLid1, timeoutSeconds: LongTimeoutSeconds),
+        new("EXTENDED COPY(LID4)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid4,
+            CommandTraits.ThirdPartyCopy, CopyServiceActions.ExtendedCopyLid4, timeoutSeconds: LongTimeoutSeconds),
+        new("COPY OPERATION ABORT", "83 00 FF FF FF FF 00 00 00 00 00 00 00 00 00 00", ExtendedCopyCommand.Abort,
+            serviceAction: CopyServiceActions.CopyOperationAbort),
+        new("RECEIVE COPY STATUS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid1,
+            serviceAction: CopyServiceActions.StatusLid1),
+        new("RECEIVE COPY DATA(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.DataLid1,
+            serviceAction: CopyServiceActions.DataLid1),
+        new("RECEIVE COPY OPERATING PARAMETERS", "84 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00",
+            ReceiveCopyCommands.OperatingParameters, serviceAction: CopyServiceActions.OperatingParameters),
+        new("RECEIVE COPY FAILURE DETAILS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00",
+            ReceiveCopyCommands.FailureDetailsLid1, serviceAction: CopyServiceActions.FailureDetailsLid1),
+        new("RECEIVE COPY STATUS(LID4)", "84 00 FF FF FF FF 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid4,
+            serviceAction: CopyServiceActions.StatusLid4),
         new("READ(16)", "88 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(16)", "8A 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("COMPARE AND WRITE", "89 18 FF FF FF FF FF FF FF FF 00 00 00 FF 00 00", ReadModifyWriteCommands.CompareAndWrite,
-            Write | CommandTraits.Exclusive),
+            Write | CommandTraits.Exclusive, condition: CommandCondition.Atomic),
         new("ORWRITE(16)", "8B 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", ReadModifyWriteCommands.OrWrite,
             Write | CommandTraits.Exclusive),
         new("WRITE AND VERIFY(16)", "8E 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
@@ -70,6 +87,8 @@ internal sealed class CommandTable
             condition: CommandCondition.Thin, timeoutSeconds: LongTimeoutSeconds),
         new("WRITE SAME(16)", "93 01 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
+        new("WRITE ATOMIC(16)", "9C 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteAtomicCommand.Execute, Write,
+            condition: CommandCondition.Atomic),
         new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16, Read,
             serviceAction: 0x10),
         new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
@@ -85,16 +104,14 @@ internal sealed class CommandTable
         new("READ DEFECT DATA(12)", "B7 1F 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadDefectData12, Read),
     ];
 
-    private static readonly CommandTable[] Tables = [new(false, false), new(true, false), new(false, true), new(true, true)];
+    private static readonly Dictionary<CommandCondition, CommandTable> Tables = MakeTables();
 
     private readonly CommandEntry?[] byOpcode = new CommandEntry?[256];
     private readonly CommandEntry?[]?[] byServiceAction = new CommandEntry?[]?[256];
     private readonly CommandEntry[] entries;
 
-    private CommandTable(bool isThin, bool isRemovable)
+    private CommandTable(CommandCondition holds)
     {
-        var holds = (isThin ? CommandCondition.Thin : CommandCondition.NotThin) |
-            (isRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable);
         var chosen = new List<CommandEntry>();
         foreach (var entry in Rows)
         {
@@ -110,8 +127,14 @@ internal sealed class CommandTable
     /// <summary>Every command of this kind of logical unit, ascending by operation code.</summary>
     public ReadOnlySpan<CommandEntry> Entries => entries;
 
+    /// <summary>What every logical unit has.</summary>
+    public static CommandTable Least => Tables[CommandCondition.NotThin | CommandCondition.NotRemovable];
+
     /// <summary>The table for a kind of logical unit.</summary>
-    public static CommandTable For(bool isThin, bool isRemovable) => Tables[(isThin ? 1 : 0) + (isRemovable ? 2 : 0)];
+    public static CommandTable For(BlockGeometry geometry, bool isRemovable) => Tables[
+        (LogicalUnit.IsThin(geometry) ? CommandCondition.Thin : CommandCondition.NotThin) |
+        (isRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable) |
+        (BlockLimits.HasAtomicWrites(geometry) ? CommandCondition.Atomic : CommandCondition.Always)];
 
     /// <summary>Whether an operation code is one of those that a service action tells apart.</summary>
     public bool HasServiceActions(byte opcode) => byServiceAction[opcode] is not null;
@@ -122,6 +145,21 @@ internal sealed class CommandTable
         entry = byOpcode[opcode] ??
             (byServiceAction[opcode] is { } actions && serviceAction < ServiceActions ? actions[serviceAction] : null);
         return entry is not null;
+    }
+
+    private static Dictionary<CommandCondition, CommandTable> MakeTables()
+    {
+        var tables = new Dictionary<CommandCondition, CommandTable>();
+        foreach (var thin in new[] { CommandCondition.Thin, CommandCondition.NotThin })
+        {
+            foreach (var removable in new[] { CommandCondition.Removable, CommandCondition.NotRemovable })
+            {
+                foreach (var atomic in new[] { CommandCondition.Always, CommandCondition.Atomic })
+                    tables.Add(thin | removable | atomic, new CommandTable(thin | removable | atomic));
+            }
+        }
+
+        return tables;
     }
 
     private void Add(CommandEntry entry)

@@ -14,7 +14,8 @@ internal static class ReadModifyWriteCommands
     private const int CompareLengthField = 13;
 
     /// <summary>
-    /// The first half of the data is compared with the medium; only if all of it is equal, the second half is written, by one request.
+    /// The first half of the data is compared with the medium; only if all of it is equal, the second half is written, by one atomic
+    /// request: a crash leaves all of it or nothing.
     /// </summary>
     public static ValueTask CompareAndWrite(ItlNexus itl, ScsiCommand command)
     {
@@ -26,6 +27,12 @@ internal static class ReadModifyWriteCommands
         if (!range.IsOn(geometry))
         {
             command.FailOutOfRange(range.Lba);
+            return default;
+        }
+
+        if (range.BlockCount > BlockLimits.CompareAndWriteBlocksMax(geometry))
+        {
+            command.FailCdb(CompareLengthField);
             return default;
         }
 
@@ -96,7 +103,7 @@ internal static class ReadModifyWriteCommands
 
             if (command.Task.IsAbortRequested)
                 return;
-            var options = TransferCommands.WriteOptionsOf(unit, TransferCommands.HasForceUnitAccess(command));
+            var options = TransferCommands.WriteOptionsOf(unit, TransferCommands.HasForceUnitAccess(command)) | WriteOptions.Atomic;
             var data = command.DataOut.Slice(range.LengthBytes, range.LengthBytes);
             TransferCommands.Finish(await unit.Device.WriteAsync(range.OffsetBytes, data, options), command, geometry);
         }

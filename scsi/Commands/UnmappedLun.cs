@@ -16,7 +16,7 @@ internal static class UnmappedLun
         var cdb = command.Cdb;
         var isWellKnown = command.Lun == ScsiLun.ReportLunsWellKnown;
         var opcode = cdb.Length > 0 ? cdb[0] : byte.MaxValue;
-        if (!CommandTable.For(isThin: false, isRemovable: false).TryFind(opcode, 0, out var entry) ||
+        if (!CommandTable.Least.TryFind(opcode, 0, out var entry) ||
             opcode is not (TestUnitReady or RequestSense or Inquiry or ReportLuns))
         {
             command.Fail(isWellKnown ? SenseCodes.InvalidCommandOperationCode : SenseCodes.LogicalUnitNotSupported);

@@ -10,6 +10,7 @@ internal enum SenseKey : byte
     IllegalRequest = 0x5,
     UnitAttention = 0x6,
     DataProtect = 0x7,
+    CopyAborted = 0xA,
     AbortedCommand = 0xB,
     Miscompare = 0xE,
 }
@@ -31,6 +32,7 @@ internal static class SenseCodes
 
     public static readonly SenseCode InternalTargetFailure = new(SenseKey.HardwareError, 0x44, 0x00);
 
+    public static readonly SenseCode OperationInProgress = new(SenseKey.IllegalRequest, 0x00, 0x16);
     public static readonly SenseCode InvalidFieldInCommandInformationUnit = new(SenseKey.IllegalRequest, 0x0E, 0x03);
     public static readonly SenseCode ParameterListLengthError = new(SenseKey.IllegalRequest, 0x1A, 0x00);
     public static readonly SenseCode InvalidCommandOperationCode = new(SenseKey.IllegalRequest, 0x20, 0x00);
@@ -38,6 +40,11 @@ internal static class SenseCodes
     public static readonly SenseCode InvalidFieldInCdb = new(SenseKey.IllegalRequest, 0x24, 0x00);
     public static readonly SenseCode LogicalUnitNotSupported = new(SenseKey.IllegalRequest, 0x25, 0x00);
     public static readonly SenseCode InvalidFieldInParameterList = new(SenseKey.IllegalRequest, 0x26, 0x00);
+    public static readonly SenseCode TooManyTargetDescriptors = new(SenseKey.IllegalRequest, 0x26, 0x06);
+    public static readonly SenseCode UnsupportedTargetDescriptorTypeCode = new(SenseKey.IllegalRequest, 0x26, 0x07);
+    public static readonly SenseCode TooManySegmentDescriptors = new(SenseKey.IllegalRequest, 0x26, 0x08);
+    public static readonly SenseCode UnsupportedSegmentDescriptorTypeCode = new(SenseKey.IllegalRequest, 0x26, 0x09);
+    public static readonly SenseCode InlineDataLengthExceeded = new(SenseKey.IllegalRequest, 0x26, 0x0B);
     public static readonly SenseCode SavingParametersNotSupported = new(SenseKey.IllegalRequest, 0x39, 0x00);
     public static readonly SenseCode InvalidMessageError = new(SenseKey.IllegalRequest, 0x49, 0x00);
     public static readonly SenseCode MediumRemovalPrevented = new(SenseKey.IllegalRequest, 0x53, 0x02);
@@ -55,6 +62,14 @@ internal static class SenseCodes
     public static readonly SenseCode WriteProtected = new(SenseKey.DataProtect, 0x27, 0x00);
     public static readonly SenseCode SoftwareWriteProtected = new(SenseKey.DataProtect, 0x27, 0x02);
     public static readonly SenseCode SpaceAllocationFailed = new(SenseKey.DataProtect, 0x27, 0x07);
+
+    public static readonly SenseCode CopyAbortedNoAdditionalSense = new(SenseKey.CopyAborted, 0x00, 0x00);
+    public static readonly SenseCode UnreachableCopyTarget = new(SenseKey.CopyAborted, 0x08, 0x04);
+    public static readonly SenseCode ThirdPartyDeviceFailure = new(SenseKey.CopyAborted, 0x0D, 0x01);
+    public static readonly SenseCode CopyTargetDeviceNotReachable = new(SenseKey.CopyAborted, 0x0D, 0x02);
+    public static readonly SenseCode IncorrectCopyTargetDeviceType = new(SenseKey.CopyAborted, 0x0D, 0x03);
+    public static readonly SenseCode UnexpectedInexactSegment = new(SenseKey.CopyAborted, 0x26, 0x0A);
+    public static readonly SenseCode InvalidOperationForCopyTarget = new(SenseKey.CopyAborted, 0x26, 0x0C);
 
     public static readonly SenseCode MiscompareDuringVerify = new(SenseKey.Miscompare, 0x1D, 0x00);
 }

@@ -19,6 +19,9 @@ internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
     /// <summary>This nexus holds the medium (PREVENT ALLOW MEDIUM REMOVAL). Guarded by the logical unit's lock.</summary>
     public bool PreventsRemoval { get; set; }
 
+    /// <summary>The third-party copies of this nexus: those under way, and the results that are held for it.</summary>
+    public CopyOperations Copies { get; } = new();
+
     /// <summary>Unit attention conditions pending for this nexus.</summary>
     public ref UnitAttentionSet Attentions => ref attentions;
 

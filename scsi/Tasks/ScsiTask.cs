@@ -15,6 +15,25 @@ internal enum TaskState : byte
     Enabled = 2,
 }
 
+/// <summary>What a task is to the others of its task set.</summary>
+internal enum TaskRole : byte
+{
+    /// <summary>A command that works on the medium itself.</summary>
+    Command = 1,
+
+    /// <summary>
+    /// A third-party copy: it touches no medium but through transfers, so what wants the task set for itself need not wait for its end,
+    /// only for theirs.
+    /// </summary>
+    Copy = 2,
+
+    /// <summary>
+    /// One piece of a third-party copy, which may have come in to another logical unit. It holds up nothing, and only an exclusive task
+    /// holds it up: were it to wait for a task that waits for its copy, both would wait for ever.
+    /// </summary>
+    Transfer = 3,
+}
+
 /// <summary>
 /// A command's place in a task set. It lives and is reused with its <see cref="ScsiCommand"/>; every member but the value task source is
 /// guarded by the task set's lock.
@@ -43,6 +62,8 @@ internal sealed class ScsiTask(ScsiCommand command) : IValueTaskSource
         get => isAbortRequested;
         set => isAbortRequested = value;
     }
+
+    public TaskRole Role { get; set; } = TaskRole.Command;
 
     /// <summary>Runs alone: nothing else of the task set is under way beside it.</summary>
     public bool IsExclusive { get; set; }

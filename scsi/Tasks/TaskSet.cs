@@ -22,6 +22,8 @@ internal enum Admission : byte
 /// not ended; an ordered task waits for every older one; a head-of-queue task runs at once and holds up what is dormant. A command that
 /// reads, decides and writes (COMPARE AND WRITE, ORWRITE) is exclusive: it waits like an ordered one, and nothing overtakes it. That
 /// costs a drained queue each time; locks on ranges of blocks would cost every write something.</para>
+/// <para>Third-party copies (<see cref="TaskRole"/>) are long, and their pieces come from anywhere: an exclusive task waits for pieces under
+/// way, not for the copies, and pieces that come later wait for it in turn. Once it has ended, they go before the next exclusive one.</para>
 /// <para>A block request that is under way cannot be called back, so an aborted task ends when its request does, and the task management
 /// function waits for that. Aborted dormant tasks are woken only to end.</para>
 /// <para>All state is owned by one lock; it is held for list operations only and never while a request or a continuation runs: what is
@@ -35,6 +37,8 @@ internal sealed class TaskSet(int tasksMax)
     private int count;
     private int dormantCount;
     private int restrictingCount;
+    private int copyCount;
+    private int runningTransferCount;
     private bool isClosed;
     private ScsiTask? exclusive;
     private TaskCompletionSource? drained;
@@ -60,23 +64,29 @@ internal sealed class TaskSet(int tasksMax)
                 return Admission.Detached;
             if (isClosed)
                 return Admission.Closed;
-            if (count >= tasksMax)
+            if (count >= tasksMax && task.Role != TaskRole.Transfer)
                 return Admission.Full;
 
             task.Itl = itl;
             task.IsAbortRequested = false;
             task.IsExclusive = isExclusive;
             bool mayRun;
-            if (task.IsSimple)
+            if (task.Role == TaskRole.Transfer)
+                mayRun = exclusive is null && !IsExclusiveNext();
+            else if (task.IsSimple)
                 mayRun = restrictingCount == 0;
+            else if (task.IsHeadOfQueue)
+                mayRun = exclusive is null;
             else
-                mayRun = task.IsHeadOfQueue ? exclusive is null : count == 0;
+                mayRun = isExclusive ? count == copyCount && restrictingCount == 0 : count == 0;
             Append(task);
             if (mayRun)
             {
                 task.State = TaskState.Enabled;
                 if (isExclusive)
                     exclusive = task;
+                if (task.Role == TaskRole.Transfer)
+                    runningTransferCount++;
                 return Admission.Enabled;
             }
 
@@ -93,8 +103,11 @@ internal sealed class TaskSet(int tasksMax)
         lock (gate)
         {
             Remove(task);
-            if (exclusive == task)
+            var wasExclusive = exclusive == task;
+            if (wasExclusive)
                 exclusive = null;
+            if (task is { Role: TaskRole.Transfer, State: TaskState.Enabled })
+                runningTransferCount--;
             if (task.IsAbortRequested)
                 task.Command.IsAborted = true;
             task.Itl = null;
@@ -103,7 +116,12 @@ internal sealed class TaskSet(int tasksMax)
                 node.Wait.OnTaskEnded();
             task.Waits = null;
             if (dormantCount > 0)
+            {
+                if (exclusive is null && (wasExclusive || !IsExclusiveNext()))
+                    EnableTransfers();
                 EnableWhatMayRun();
+            }
+
             if (count == 0)
                 drained?.TrySetResult();
         }
@@ -174,15 +192,20 @@ internal sealed class TaskSet(int tasksMax)
     {
         var isRestricted = false;
         var isFirst = true;
+        var isFirstButCopies = true;
         for (var task = oldest; task is not null; task = task.Newer)
         {
+            if (task.Role == TaskRole.Transfer)
+                continue;
             if (task.State == TaskState.Dormant)
             {
                 bool isBlocked;
                 if (task.IsSimple)
                     isBlocked = isRestricted;
+                else if (task.IsHeadOfQueue)
+                    isBlocked = exclusive is not null;
                 else
-                    isBlocked = task.IsHeadOfQueue ? exclusive is not null : !isFirst;
+                    isBlocked = task.IsExclusive ? !isFirstButCopies || runningTransferCount > 0 : !isFirst;
                 if (isBlocked)
                     return;
                 Enable(task);
@@ -191,7 +214,29 @@ internal sealed class TaskSet(int tasksMax)
             // A head-of-queue task was put in front of all that was there, so it is met before everything it holds up.
             isRestricted |= !task.IsSimple;
             isFirst = false;
+            isFirstButCopies &= task is { Role: TaskRole.Copy, IsSimple: true };
         }
+    }
+
+    private void EnableTransfers()
+    {
+        for (var task = oldest; task is not null; task = task.Newer)
+        {
+            if (task is { Role: TaskRole.Transfer, State: TaskState.Dormant })
+                Enable(task);
+        }
+    }
+
+    /// <summary>Whether an exclusive task waits for nothing any more but transfers under way.</summary>
+    private bool IsExclusiveNext()
+    {
+        for (var task = oldest; task is not null; task = task.Newer)
+        {
+            if (task.Role == TaskRole.Command || (task.Role == TaskRole.Copy && !task.IsSimple))
+                return task is { IsExclusive: true, IsAbortRequested: false };
+        }
+
+        return false;
     }
 
     private void Enable(ScsiTask task)
@@ -202,12 +247,16 @@ internal sealed class TaskSet(int tasksMax)
         // An aborted task is enabled out of turn, but only to end: it excludes nobody.
         if (task is { IsExclusive: true, IsAbortRequested: false })
             exclusive = task;
+        if (task.Role == TaskRole.Transfer)
+            runningTransferCount++;
         task.SignalEnabled();
     }
 
     private void Append(ScsiTask task)
     {
         count++;
+        if (task.Role == TaskRole.Copy)
+            copyCount++;
         if (!task.IsSimple)
             restrictingCount++;
         if (task.IsHeadOfQueue)
@@ -244,6 +293,8 @@ internal sealed class TaskSet(int tasksMax)
         task.Older = null;
         task.Newer = null;
         count--;
+        if (task.Role == TaskRole.Copy)
+            copyCount--;
         if (!task.IsSimple)
             restrictingCount--;
     }

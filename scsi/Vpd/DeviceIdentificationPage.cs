@@ -18,11 +18,24 @@ internal static class DeviceIdentificationPage
     private const int TypeRelativePort = 4;
     private const int TypeScsiName = 8;
 
+    /// <summary>Room for all designators of a logical unit: NAA, vendor and serial number, name.</summary>
+    public const int UnitDesignatorBytesMax = 256;
+
     public static void Write(ItlNexus itl, BlockGeometry geometry, ref PageWriter page)
     {
-        var identity = itl.Unit.Identity;
         var target = itl.Nexus.Target;
+        WriteUnit(itl.Unit.Identity, ref page);
 
+        Header(ref page, CodeBinary, AssociationPort | TypeRelativePort, 4);
+        page.UInt16(0);
+        page.UInt16(target.RelativePortId);
+
+        ScsiName(ref page, AssociationPort, target.PortNameBytes);
+    }
+
+    /// <summary>The designators of a logical unit, the one that fits everywhere first: third-party copies name it by them.</summary>
+    public static void WriteUnit(LogicalUnitIdentity identity, ref PageWriter page)
+    {
         Header(ref page, CodeBinary, AssociationUnit | TypeNaa, identity.Naa.Length);
         page.Bytes(identity.Naa);
 
@@ -32,12 +45,6 @@ internal static class DeviceIdentificationPage
 
         // "naa." and the designator in hexadecimal (SPC-5, 7.7.6.11).
         ScsiName(ref page, AssociationUnit, identity.ScsiName);
-
-        Header(ref page, CodeBinary, AssociationPort | TypeRelativePort, 4);
-        page.UInt16(0);
-        page.UInt16(target.RelativePortId);
-
-        ScsiName(ref page, AssociationPort, target.PortNameBytes);
     }
 
     /// <summary>A null-terminated name, padded with zeros to a multiple of four.</summary>

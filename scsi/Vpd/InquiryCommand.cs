@@ -17,6 +17,9 @@ internal static class InquiryCommand
     /// <summary>HISUP (LUNs are assigned hierarchically, REPORT LUNS tells) and response data format 2h.</summary>
     private const byte HierarchicalFormat2 = 0x12;
 
+    /// <summary>3PC: third-party copy commands are supported.</summary>
+    private const byte ThirdPartyCopyBit = 0x08;
+
     private const byte CommandQueueBit = 0x02;
 
     /// <summary>No peripheral device is here, nor can be (qualifier 011b, type 1Fh).</summary>
@@ -101,6 +104,7 @@ internal static class InquiryCommand
         data[2] = Version;
         data[3] = HierarchicalFormat2;
         data[4] = StandardBytes - 5;
+        data[5] = type == 0 ? ThirdPartyCopyBit : (byte)0;
         data[7] = CommandQueueBit;
         identity.Vendor.CopyTo(data[8..]);
         identity.Product.CopyTo(data[16..]);

@@ -24,6 +24,7 @@ internal static class VpdPages
         new(0x83, DeviceIdentificationPage.Write, IsThinOnly: false),
         new(0x86, WriteExtendedInquiry, IsThinOnly: false),
         new(0x87, WriteModePagePolicy, IsThinOnly: false),
+        new(ThirdPartyCopyPage.PageCode, ThirdPartyCopyPage.Write, IsThinOnly: false),
         new(0xB0, WriteBlockLimits, IsThinOnly: false),
         new(0xB1, WriteCharacteristics, IsThinOnly: false),
         new(0xB2, WriteProvisioning, IsThinOnly: true),
@@ -73,7 +74,7 @@ internal static class VpdPages
         page.Byte(geometry.HasVolatileCache ? VolatileCache : 0);
         page.Byte(ClearsLunsChangeOfNexus);
         page.Zeros(5);
-        page.Byte(SenseData.BytesMax);
+        page.Byte(Math.Max(SenseData.BytesMax, CopySense.BytesMax));
         page.Zeros(50);
     }
 
@@ -90,8 +91,9 @@ internal static class VpdPages
     {
         var block = geometry.LogicalBlockBytes;
         var isThin = LogicalUnit.IsThin(geometry);
+        var hasAtomicWrites = BlockLimits.HasAtomicWrites(geometry);
         page.Byte(0); // WSNZ: a WRITE SAME of zero blocks reaches to the end.
-        page.Byte(BlockLimits.CompareAndWriteBlocksMax);
+        page.Byte(hasAtomicWrites ? (byte)BlockLimits.CompareAndWriteBlocksMax(geometry) : (byte)0);
         page.UInt16(Math.Min(geometry.OptimalTransferBytes / block, ushort.MaxValue));
         page.UInt32(BlockLimits.TransferBlocksMax(geometry));
         page.UInt32(0); // OPTIMAL TRANSFER LENGTH
@@ -101,7 +103,13 @@ internal static class VpdPages
         page.UInt32(isThin ? (uint)Math.Max(1, geometry.DiscardGranularityBytes / block) : 0);
         page.UInt32(isThin ? UnmapAlignmentValid : 0);
         page.UInt64(0); // MAXIMUM WRITE SAME LENGTH: no limit
-        page.Zeros(20); // Atomic writes are not supported.
+        var atomicBlocksMax = hasAtomicWrites ? (uint)BlockLimits.AtomicBlocksMax(geometry) : 0;
+        var atomicGranularity = hasAtomicWrites ? (uint)BlockLimits.AtomicGranularityBlocks(geometry) : 0;
+        page.UInt32(atomicBlocksMax);
+        page.UInt32(atomicGranularity); // ATOMIC ALIGNMENT
+        page.UInt32(atomicGranularity);
+        page.UInt32(atomicBlocksMax); // MAXIMUM ATOMIC TRANSFER LENGTH WITH ATOMIC BOUNDARY
+        page.UInt32(atomicBlocksMax); // MAXIMUM ATOMIC BOUNDARY SIZE
     }
 
     /// <summary>UGAVALID, and an alignment of zero: granules start at LBA 0.</summary>

@@ -1,9 +1,12 @@
 using System.Globalization;
 using System.Text.Json;
 using CowScsi.Bench;
+using CowScsi.Bench.Iscsi;
 using CowScsi.Engine;
 
 // vdisk-bench: what the block engine does in this process, without SCSI and network. scripts/bench puts its peers beside it.
+if (args is [LoadOptions.Verb, ..])
+    return LoadTarget(args.AsSpan(1));
 if (!BenchOptions.TryParse(args, out var options, out var complaint))
 {
     Console.Error.WriteLine(complaint);
@@ -24,6 +27,15 @@ try
     foreach (var stack in options.Stacks)
     {
         var results = await DiskBench.RunAsync(options, stack).ConfigureAwait(false);
+        report.Jobs.AddRange(results);
+        if (!options.IsJsonOnStandardOutput)
+            PrintJobs(results);
+    }
+
+    if (options.WithRing)
+    {
+        using var bench = new RingBench();
+        var results = bench.Run(options.RunSeconds, options.Runs);
         report.Jobs.AddRange(results);
         if (!options.IsJsonOnStandardOutput)
             PrintJobs(results);
@@ -60,6 +72,26 @@ catch (Exception exception) when (exception is BenchException or StoreException 
 {
     Console.Error.WriteLine("vdisk-bench: " + exception.Message);
     return 1;
+}
+
+static int LoadTarget(ReadOnlySpan<string> words)
+{
+    if (LoadOptions.Parse(words) is not { } load)
+    {
+        Console.Error.WriteLine(LoadOptions.Usage);
+        return 2;
+    }
+
+    try
+    {
+        Console.WriteLine(IscsiLoad.Run(load).ToString("F0", CultureInfo.InvariantCulture));
+        return 0;
+    }
+    catch (Exception exception) when (exception is BenchException or System.Net.Sockets.SocketException)
+    {
+        Console.Error.WriteLine("vdisk-bench: " + exception.Message);
+        return 1;
+    }
 }
 
 static void PrintJobs(List<JobResult> results)

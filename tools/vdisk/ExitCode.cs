@@ -40,9 +40,9 @@ internal static class ExitCodes
         (ExitCode.Done, "done"),
         (ExitCode.Failed, "failed"),
         (ExitCode.Usage, "the command line, a name or a size is not acceptable"),
-        (ExitCode.NotFound, "no such store, disk, snapshot or file"),
+        (ExitCode.NotFound, "no such store, disk, snapshot, target or file"),
         (ExitCode.InUse, "the store, the disk or the portal is in use"),
-        (ExitCode.Key, "a passphrase is missing or opens no key slot"),
+        (ExitCode.Key, "a passphrase is missing or opens no key slot; a secret is missing or too short"),
         (ExitCode.HasDependents, "clones depend on it"),
         (ExitCode.Interrupted, "interrupted"),
     ];

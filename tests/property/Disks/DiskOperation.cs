@@ -7,6 +7,7 @@ internal enum Verb : byte
 {
     Write,
     WriteThrough,
+    WriteAtomic,
     WriteZeroes,
     Discard,
     Flush,
@@ -38,6 +39,7 @@ internal readonly record struct DiskOperation(Verb Verb, int Disk, int Place, in
         from verb in Gen.Frequency(
             (20, Gen.Constant(Verb.Write)),
             (3, Gen.Constant(Verb.WriteThrough)),
+            (4, Gen.Constant(Verb.WriteAtomic)),
             (4, Gen.Constant(Verb.WriteZeroes)),
             (4, Gen.Constant(Verb.Discard)),
             (2, Gen.Constant(Verb.Flush)),
@@ -77,7 +79,7 @@ internal readonly record struct DiskOperation(Verb Verb, int Disk, int Place, in
             yield return this with { Length = Length / 2 };
         }
 
-        if (Verb is Verb.WriteThrough or Verb.Discard)
+        if (Verb is Verb.WriteThrough or Verb.WriteAtomic or Verb.Discard)
             yield return this with { Verb = Verb.Write };
     }
 }

@@ -68,6 +68,9 @@ internal sealed partial class DiskWorld : IDisposable
             case Verb.WriteThrough:
                 Write(disk, operation, WriteOptions.ForceUnitAccess);
                 break;
+            case Verb.WriteAtomic:
+                Write(disk, operation, WriteOptions.Atomic);
+                break;
             case Verb.WriteZeroes:
                 Zero(disk, operation, discard: false);
                 break;
@@ -188,6 +191,8 @@ internal sealed partial class DiskWorld : IDisposable
     private void Write(ModelDisk disk, DiskOperation operation, WriteOptions options)
     {
         var (offset, length) = Range(disk, operation);
+        if ((options & WriteOptions.Atomic) != 0)
+            length = Math.Min(length, Open(disk).Geometry.AtomicWriteBytesMax);
         var bytes = scratch.AsSpan(0, length);
         Content.Fill(bytes, operation.Seed);
         var source = memory.Take(length, new Random(operation.Seed));

@@ -100,11 +100,11 @@ internal sealed class LawWorld : IDisposable
         return all;
     }
 
-    public void Write(string disk, long offset, ReadOnlySpan<byte> bytes)
+    public void Write(string disk, long offset, ReadOnlySpan<byte> bytes, WriteOptions options = WriteOptions.None)
     {
         var source = memory.Take(bytes.Length, new Random(bytes.Length));
         source.CopyFrom(bytes);
-        Succeed(Open(disk).WriteAsync(offset, source, WriteOptions.None));
+        Succeed(Open(disk).WriteAsync(offset, source, options));
     }
 
     public void WriteZeroes(string disk, ByteRange range) => Succeed(Open(disk).WriteZeroesAsync(range.Offset, range.Length, WriteOptions.None));

@@ -1,4 +1,5 @@
 using CowScsi.Engine;
+using CowScsi.Layers;
 using Xunit;
 using Xunit.Abstractions;
 
@@ -111,6 +112,17 @@ public sealed class WritingLaws(LawImages images, ITestOutputHelper output) : IC
         LawWorld.AssertSame(world.Read(one), world.Read(other), $"{range}");
     });
 
+    [Fact]
+    public void AtomicWrite_IsTheWrite() => Law("atomic-write", static (given, world) =>
+    {
+        var (one, other, _) = Twins(given, world);
+        var range = world.Range(one, given.B, given.C);
+        var bytes = LawWorld.Bytes(range.Length, given.D);
+        world.Write(one, range.Offset, bytes);
+        world.Write(other, range.Offset, bytes, WriteOptions.Atomic);
+        LawWorld.AssertSame(world.Read(one), world.Read(other), $"{range}");
+    });
+
     /// <summary>Ranges that do not overlap may still share a block; their order does not show, nor that they were under way at once.</summary>
     [Fact]
     public void WritesToDisjointRanges_Commute() => Law("disjoint-writes-commute", static (given, world) =>
@@ -144,7 +156,7 @@ public sealed class WritingLaws(LawImages images, ITestOutputHelper output) : IC
         {
             Assert.Equal(at, run.OffsetBytes);
             Assert.Equal(0, run.LengthBytes % world.BlockBytes);
-            if (run.State == CowScsi.Layers.AllocationState.Deallocated)
+            if (run.State == AllocationState.Deallocated)
                 Assert.True(!bytes.AsSpan((int)at, (int)run.LengthBytes).ContainsAnyExcept((byte)0), $"{disk}: {run} holds data");
             at += run.LengthBytes;
         }

@@ -1,4 +1,5 @@
 using CowScsi.Engine;
+using CowScsi.Layers;
 
 namespace CowScsi.Tests.Property;
 
@@ -7,6 +8,7 @@ internal enum SimulatedVerb : byte
     WriteSmall,
     WriteSpanning,
     WritePart,
+    WriteAtomic,
     Flush,
     Discard,
     WriteZeroes,
@@ -41,6 +43,10 @@ internal static class ExhaustiveOperation
                 return store.Write(disk.Name, (14 + step) * StoreFormat.BlockBytes, Bytes(step, 20 * StoreFormat.BlockBytes));
             case SimulatedVerb.WritePart:
                 return store.Write(disk.Name, (3 * StoreFormat.BlockBytes) + ((3 + step) * SectorBytes), Bytes(step, 6 * SectorBytes));
+            case SimulatedVerb.WriteAtomic:
+                // Three pages, from inside a block to inside another.
+                return store.Write(
+                    disk.Name, (13 * StoreFormat.BlockBytes) + ((1 + step) * SectorBytes), Bytes(step, (19 * StoreFormat.BlockBytes) + (3 * SectorBytes)), WriteOptions.Atomic);
             case SimulatedVerb.Flush:
                 return store.Flush(disk.Name);
             case SimulatedVerb.Discard:

@@ -2,7 +2,7 @@ namespace CowScsi.Tests.Property;
 
 /// <summary>
 /// A change that is there as a whole or not at all. A write has one for each block, in ascending order: so it is stored, and so a prefix of
-/// it may be left. What a catalog verb does is one.
+/// it may be left. An atomic write is one, and so is what a catalog verb does.
 /// </summary>
 internal abstract record ModelEffect
 {
@@ -14,6 +14,17 @@ internal sealed record BlockEffect(string Disk, int Block, byte[]? Bytes) : Mode
     public override void Apply(ModelStore store) => store.Disks[Disk].Set(Block, Bytes);
 
     public override string ToString() => $"block {Block} of {Disk} {(Bytes is null ? "zeroed" : "written")}";
+}
+
+internal sealed record AtomicEffect(List<ModelEffect> Blocks) : ModelEffect
+{
+    public override void Apply(ModelStore store)
+    {
+        foreach (var block in Blocks)
+            block.Apply(store);
+    }
+
+    public override string ToString() => $"atomic write of {Blocks.Count} blocks from {Blocks[0]}";
 }
 
 /// <summary>A new disk; <paramref name="Bytes"/> is the base image's content, or empty.</summary>

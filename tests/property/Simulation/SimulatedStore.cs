@@ -80,9 +80,11 @@ internal sealed class SimulatedStore : IDisposable
 
     public bool Write(string disk, long offset, ReadOnlySpan<byte> bytes, WriteOptions options = WriteOptions.None)
     {
-        var before = Begin(Changes(disk, offset, bytes, bytes.Length));
+        var changes = Changes(disk, offset, bytes, bytes.Length);
+        var before = Begin((options & WriteOptions.Atomic) != 0 ? [new AtomicEffect(changes)] : changes);
         bytes.CopyTo(memory.Span);
-        return End(Waiting.For(Device(disk).WriteAsync(offset, memory.Buffer.Slice(0, bytes.Length), options)), before, options != WriteOptions.None);
+        var isDurable = (options & WriteOptions.ForceUnitAccess) != 0;
+        return End(Waiting.For(Device(disk).WriteAsync(offset, memory.Buffer.Slice(0, bytes.Length), options)), before, isDurable);
     }
 
     public bool Zero(string disk, long offset, long length, bool discard)

@@ -70,6 +70,10 @@ internal sealed partial class SimulatedWorld : IDisposable
                 return true;
             case HistoryVerb.WriteThrough:
                 return Write(disk, what, disk.LogicalBlockBytes, 1 + (what.Amount % 12), WriteOptions.ForceUnitAccess);
+            case HistoryVerb.WriteAtomic:
+                return Write(
+                    disk, what, disk.LogicalBlockBytes, 1 + (what.Amount % (TransferBytesMax / disk.LogicalBlockBytes)),
+                    what.Amount % 5 == 0 ? WriteOptions.Atomic | WriteOptions.ForceUnitAccess : WriteOptions.Atomic);
             case HistoryVerb.Discard:
                 return Zero(disk, what, discard: true);
             case HistoryVerb.WriteZeroes:

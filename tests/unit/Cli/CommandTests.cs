@@ -124,7 +124,7 @@ public sealed class CommandTests
         var help = await new CliRun().DoAsync("--help", "--store", "/nonexistent");
         foreach (var (code, meaning) in ExitCodes.Meanings)
             Assert.Contains($"  {(int)code,-4} {meaning}", help, StringComparison.Ordinal);
-        foreach (var verb in new[] { "init", "create", "import", "export", "list", "tree", "info", "snapshot", "clone", "delete", "resize", "diff", "serve", "check", "scrub", "completion" })
+        foreach (var verb in new[] { "init", "create", "import", "export", "list", "tree", "info", "snapshot", "clone", "delete", "resize", "diff", "serve", "target", "check", "scrub", "completion" })
             Assert.Contains($"\n  {verb}", help, StringComparison.Ordinal);
         await new CliRun().DoAsync("snapshot", "create", "--help");
     }

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using CowScsi.Iscsi;
 using CowScsi.Iscsi.Login;
+using CowScsi.Iscsi.Pdu;
 using CowScsi.Scsi;
 using Xunit;
 
@@ -70,10 +71,11 @@ public sealed class AccessTests
         leaving.LoginAs("InitiatorName=iqn.2026-01.test.cowscsi:second", Target);
         Assert.Equal(2, target.Server.Sessions.Count);
 
+        var gone = Task.Run(leaving.ReceiveToEndAndClose);
         Assert.True(await target.Server.SetAccessAsync(TestTarget.Name, new IscsiAccess { Initiators = [TestInitiator.Name] }));
 
         Assert.Equal(TestInitiator.Name, Assert.Single(target.Server.Sessions).InitiatorName);
-        Assert.Empty(leaving.ReceiveToEnd());
+        Assert.Equal([Opcode.AsyncMessage], await gone);
         staying.ClearUnitAttentions();
         using var again = target.Connect();
         var answer = again.ExchangeLogin(0x87, "InitiatorName=iqn.2026-01.test.cowscsi:second", Target);
@@ -86,8 +88,9 @@ public sealed class AccessTests
     {
         await using var target = new TestTarget();
         using var session = target.Login();
+        var gone = Task.Run(session.ReceiveToEndAndClose);
         await target.Server.SetAccessAsync(TestTarget.Name, new IscsiAccess { Users = [new("alice", "alices-secret")] });
-        Assert.Empty(session.ReceiveToEnd());
+        Assert.Equal([Opcode.AsyncMessage], await gone);
         Assert.Equal(0, target.Server.SessionCount);
     }
 
@@ -98,8 +101,9 @@ public sealed class AccessTests
         using var normal = target.Login();
         using var discovering = target.Connect();
         discovering.LoginAs(Initiator, "SessionType=Discovery");
+        var gone = Task.Run(discovering.ReceiveToEndAndClose);
         await target.Server.SetDiscoveryAccessAsync(new IscsiAccess { Networks = [IPNetwork.Parse("192.0.2.0/24")] });
-        Assert.Empty(discovering.ReceiveToEnd());
+        Assert.Empty(await gone);
         normal.ClearUnitAttentions();
         using var refused = target.Connect();
         Assert.Equal(Forbidden, TestInitiator.StatusOf(refused.ExchangeLogin(0x87, Initiator, "SessionType=Discovery")));
@@ -233,7 +237,7 @@ public sealed class AccessTests
         using var initiator = target.Login();
         Assert.True(await target.Server.RemoveTargetAsync(TestTarget.Name));
         Assert.Equal(0, target.Server.SessionCount);
-        Assert.Equal([CowScsi.Iscsi.Pdu.Opcode.AsyncMessage], initiator.ReceiveToEnd());
+        Assert.Equal([Opcode.AsyncMessage], initiator.ReceiveToEnd());
         Assert.False(await target.Server.RemoveTargetAsync(TestTarget.Name));
     }
 }

@@ -195,7 +195,8 @@ public sealed class FullFeatureTests
         other.Login();
         Manage(initiator, WireFunction.TargetColdReset, PduField.NoTag);
         Assert.Equal((byte)WireFunctionResponse.FunctionComplete, initiator.Receive(Opcode.TaskManagementResponse).Header[2]);
-        Assert.Empty(initiator.ReceiveToEnd());
+        Assert.Equal([Opcode.AsyncMessage], initiator.ReceiveToEnd());
+        Assert.Equal((byte)AsyncEvent.SessionDropped, other.Receive(Opcode.AsyncMessage).Header[36]);
         Assert.Empty(other.ReceiveToEnd());
     }
 

@@ -95,6 +95,12 @@ public sealed class LoginTests
     [InlineData(0x87, "InitiatorName=x\0" + Target, LoginStatus.InitiatorError)]
     [InlineData(0x87, Initiator + "\0" + Target + "\0SessionType=Other", LoginStatus.SessionTypeNotSupported)]
     [InlineData(0x87, Initiator + "\0" + Target + "\0MaxBurstLength=4096\0MaxBurstLength=4096", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0X-a=1\0X-a=1", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Initiator + "\0" + Target, LoginStatus.InitiatorError)]
+    [InlineData(0x81, Initiator + "\0" + Target + "\0AuthMethod=None\0AuthMethod=None", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0=1", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0a b=1", LoginStatus.InitiatorError)]
+    [InlineData(0x87, Initiator + "\0" + Target + "\0a=\u0001", LoginStatus.InitiatorError)]
     [InlineData(0x87, Initiator + "\0" + Target + "\0AuthMethod=None", LoginStatus.InvalidDuringLogin)]
     [InlineData(0x81, Initiator + "\0" + Target + "\0MaxBurstLength=4096", LoginStatus.InvalidDuringLogin)]
     [InlineData(0x81, Initiator + "\0" + Target + "\0AuthMethod=KRB5", LoginStatus.AuthenticationFailure)]
@@ -111,6 +117,79 @@ public sealed class LoginTests
         Assert.Equal((int)status, TestInitiator.StatusOf(answer));
         Assert.Empty(initiator.ReceiveToEnd());
         Assert.Contains(target.Lines, static line => line.Contains("login refused", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Login_KeyThatComesAgainLaterEndsIt()
+    {
+        await using var target = new TestTarget();
+        foreach (var again in new[] { "MaxBurstLength=4096", Initiator, "X-b=2" })
+        {
+            using var initiator = target.Connect();
+            Assert.Equal(0, TestInitiator.StatusOf(initiator.ExchangeLogin(0x04, Initiator, Target, "MaxBurstLength=4096", "X-b=2")));
+            Assert.Equal((int)LoginStatus.InitiatorError, TestInitiator.StatusOf(initiator.ExchangeLogin(0x87, again)));
+        }
+    }
+
+    [Fact]
+    public async Task Login_KeysAreBoundedInNumberAndLength()
+    {
+        await using var target = new TestTarget();
+        string[] names = [Initiator, Target];
+        foreach (var (keys, status) in new[]
+        {
+            (Enumerable.Range(0, 62).Select(static i => $"X-{i}=1").ToArray(), 0),
+            (Enumerable.Range(0, 63).Select(static i => $"X-{i}=1").ToArray(), (int)LoginStatus.InitiatorError),
+            (["X-" + new string('k', 61) + "=1"], 0),
+            (["X-" + new string('k', 62) + "=1"], (int)LoginStatus.InitiatorError),
+            (["X-v=" + new string('v', TextKeys.ValueBytesMax)], 0),
+            (["X-v=" + new string('v', TextKeys.ValueBytesMax + 1)], (int)LoginStatus.InitiatorError),
+        })
+        {
+            using var initiator = target.Connect();
+            var answer = initiator.ExchangeLogin(0x87, [.. names, .. keys]);
+            Assert.Equal(status, TestInitiator.StatusOf(answer));
+            if (status == 0)
+                Assert.All(keys, key => Assert.Equal("NotUnderstood", TestInitiator.Pairs(answer.Data)[key.Split('=')[0]]));
+        }
+    }
+
+    [Theory]
+    [InlineData("FirstBurstLength=65536", "MaxBurstLength=4096")]
+    [InlineData("MaxBurstLength=4096", "FirstBurstLength=65536")]
+    public async Task Login_FirstBurstIsNoLongerThanABurst(string one, string other)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var keys = initiator.Login(one, other);
+        Assert.Equal("4096", keys["MaxBurstLength"]);
+        Assert.Equal("4096", keys["FirstBurstLength"]);
+    }
+
+    [Theory]
+    [InlineData("Yes", "Yes")]
+    [InlineData("No", "No")]
+    [InlineData("No", "Yes")]
+    public async Task Login_OrderOfDataIsAlwaysKept(string pdus, string sequences)
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Connect();
+        var keys = initiator.Login("DataPDUInOrder=" + pdus, "DataSequenceInOrder=" + sequences, "InitialR2T=Yes", "MaxBurstLength=1024");
+        Assert.Equal("Yes", keys["DataPDUInOrder"]);
+        Assert.Equal("Yes", keys["DataSequenceInOrder"]);
+        initiator.ClearUnitAttentions();
+        var offset = 0u;
+        foreach (var pdu in ReadAll(initiator))
+        {
+            Assert.Equal(offset, pdu[40]);
+            offset += (uint)pdu.Data.Length;
+        }
+    }
+
+    private static List<WirePdu> ReadAll(TestInitiator initiator)
+    {
+        initiator.Read(0, 16, out var pdus);
+        return pdus;
     }
 
     [Fact]
@@ -133,12 +212,8 @@ public sealed class LoginTests
             [(first.Tsih, LoginStatus.TooManyConnections), ((ushort)(first.Tsih + 1), LoginStatus.SessionDoesNotExist)];
         foreach (var (tsih, status) in cases)
         {
-            using var second = target.Connect();
-            var pdu = second.LoginRequest(0x87, Initiator, Target);
-            pdu.Header[14] = (byte)(tsih >> 8);
-            pdu.Header[15] = (byte)tsih;
-            second.Send(pdu);
-            Assert.Equal((int)status, TestInitiator.StatusOf(second.Receive(Opcode.LoginResponse)));
+            using var second = new TestInitiator(target.Portal) { JoinedTsih = tsih, ConnectionId = 1 };
+            Assert.Equal((int)status, TestInitiator.StatusOf(second.ExchangeLogin(0x87, Initiator, Target)));
         }
 
         first.ClearUnitAttentions();

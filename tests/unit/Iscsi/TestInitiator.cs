@@ -44,7 +44,8 @@ internal sealed class TestInitiator : IDisposable
     private readonly Socket socket;
 
     /// <param name="timeLimitMilliseconds">Bound of each wait for the target.</param>
-    public TestInitiator(IPEndPoint portal, int timeLimitMilliseconds = TimeLimitMilliseconds)
+    /// <param name="from">The address to connect from; null leaves it to the system.</param>
+    public TestInitiator(IPEndPoint portal, int timeLimitMilliseconds = TimeLimitMilliseconds, IPAddress? from = null)
     {
         socket = new Socket(portal.AddressFamily, SocketType.Stream, ProtocolType.Tcp)
         {
@@ -52,6 +53,8 @@ internal sealed class TestInitiator : IDisposable
             ReceiveTimeout = timeLimitMilliseconds,
             SendTimeout = timeLimitMilliseconds,
         };
+        if (from is not null)
+            socket.Bind(new IPEndPoint(from, 0));
         socket.Connect(portal);
     }
 
@@ -73,6 +76,11 @@ internal sealed class TestInitiator : IDisposable
     public uint ExpStatSN { get; set; }
 
     public ushort Tsih { get; private set; }
+
+    /// <summary>The session that a login adds its connection to; 0 for a new one.</summary>
+    public ushort JoinedTsih { get; init; }
+
+    public ushort ConnectionId { get; init; }
 
     /// <summary>Logical unit of the commands, peripheral device addressing.</summary>
     public byte Lun { get; init; }
@@ -194,11 +202,22 @@ internal sealed class TestInitiator : IDisposable
         }
     }
 
+    /// <summary>Reads until the target ends its side, then ends ours, as an initiator does.</summary>
+    public List<Opcode> ReceiveToEndAndClose()
+    {
+        var seen = ReceiveToEnd();
+        socket.Close();
+        return seen;
+    }
+
     public WirePdu LoginRequest(byte flags, params string[] keys)
     {
         var pdu = Pdu(Opcode.LoginRequest, flags, 0);
         pdu.Header[0] |= 0x40;
         Isid.CopyTo(pdu.Header, 8);
+        pdu.Header[14] = (byte)(JoinedTsih >> 8);
+        pdu.Header[15] = (byte)JoinedTsih;
+        pdu[20] = (uint)ConnectionId << 16;
         pdu[24] = CmdSN;
         pdu[28] = ExpStatSN;
         pdu.Data = Text(keys);

@@ -27,6 +27,9 @@ internal sealed class ServerProcess : IDisposable
         }
     }
 
+    /// <summary>Where each disk is reached, once the server <see cref="IsReadyAsync"/>.</summary>
+    public IReadOnlyDictionary<string, (IPEndPoint Portal, string Target, byte Lun)> Addresses => disks;
+
     public static ServerProcess Start(string store, params string[] options)
     {
         var server = new ServerProcess(Launch(["serve", "--store", store, "--portal", "127.0.0.1:0", .. options]));
@@ -76,11 +79,11 @@ internal sealed class ServerProcess : IDisposable
         return true;
     }
 
-    /// <summary>Logs in to a disk.</summary>
-    public TestInitiator Connect(string disk)
+    /// <summary>Logs in to a disk. Initiator ports of different numbers have sessions of their own.</summary>
+    public TestInitiator Connect(string disk, byte port = 1)
     {
         var (portal, target, lun) = disks[disk];
-        var initiator = new TestInitiator(portal) { Lun = lun };
+        var initiator = new TestInitiator(portal) { Lun = lun, Isid = [0x80, 0, 0, 0, 0, port] };
         initiator.LoginAs("InitiatorName=" + TestInitiator.Name, "TargetName=" + target, "MaxRecvDataSegmentLength=262144");
         initiator.ClearUnitAttentions();
         return initiator;

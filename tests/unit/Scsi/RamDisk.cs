@@ -15,9 +15,13 @@ internal sealed class RamDisk : BlockDevice
     private BlockGeometry geometry;
 
     public RamDisk(
-        int blocks = 2048, int blockBytes = 512, int discardBytes = 4096, bool isReadOnly = false, bool hasCache = true)
+        int blocks = 2048, int blockBytes = 512, int discardBytes = 4096, bool isReadOnly = false, bool hasCache = true,
+        int atomicBytes = 256 << 10)
     {
-        geometry = new BlockGeometry((long)blocks * blockBytes, blockBytes, 4096, 65536, discardBytes, isReadOnly, hasCache);
+        geometry = new BlockGeometry((long)blocks * blockBytes, blockBytes, 4096, 65536, discardBytes, isReadOnly, hasCache)
+        {
+            AtomicWriteBytesMax = atomicBytes,
+        };
         bytes = new byte[blocks * blockBytes];
         isMapped = new bool[blocks];
     }
@@ -28,6 +32,9 @@ internal sealed class RamDisk : BlockDevice
 
     /// <summary>Requests wait until <see cref="Release"/>.</summary>
     public bool IsHolding { get; set; }
+
+    /// <summary>Where requests wait, reads and flushes do not.</summary>
+    public bool HoldsWritesOnly { get; set; }
 
     /// <summary>Outcome of the next request that is not a flush; then back to success.</summary>
     public BlockResult? NextFailure { get; set; }
@@ -48,6 +55,8 @@ internal sealed class RamDisk : BlockDevice
     public int Writes { get; private set; }
 
     public int ForcedWrites { get; private set; }
+
+    public int AtomicWrites { get; private set; }
 
     public int Flushes { get; private set; }
 
@@ -75,7 +84,7 @@ internal sealed class RamDisk : BlockDevice
         ReadBytes += destination.Length;
         if (Touches(UnreadableOffset, offsetBytes, destination.Length))
             return new(BlockResult.Fail(BlockOutcome.Unreadable, UnreadableOffset));
-        return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)));
+        return Run(offsetBytes, destination.Length, () => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)), isWrite: false);
     }
 
     public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options)
@@ -85,6 +94,8 @@ internal sealed class RamDisk : BlockDevice
             return new(BlockResult.Fail(BlockOutcome.WriteFault, UnwritableOffset));
         if ((options & WriteOptions.ForceUnitAccess) != 0)
             ForcedWrites++;
+        if ((options & WriteOptions.Atomic) != 0)
+            AtomicWrites++;
         WrittenBytes += source.Length;
         return Run(offsetBytes, source.Length, () =>
         {
@@ -97,7 +108,7 @@ internal sealed class RamDisk : BlockDevice
     {
         Flushes++;
         if (NextFlushFailure is not { } failure)
-            return Run(0, 0, () => { });
+            return Run(0, 0, () => { }, isWrite: false);
         NextFlushFailure = null;
         return new(failure);
     }
@@ -135,6 +146,9 @@ internal sealed class RamDisk : BlockDevice
             isMapped[first] ? AllocationState.Mapped : AllocationState.Deallocated);
     }
 
+    /// <summary>All of it counts as written: for a test that fills <see cref="Bytes"/>.</summary>
+    public void MarkMapped() => isMapped.AsSpan().Fill(true);
+
     public void ResetCounts()
     {
         Reads = Writes = ForcedWrites = Flushes = Discards = ZeroWrites = 0;
@@ -162,7 +176,7 @@ internal sealed class RamDisk : BlockDevice
         chosen.SetResult();
     }
 
-    private ValueTask<BlockResult> Run(long offsetBytes, long lengthBytes, Action effect)
+    private ValueTask<BlockResult> Run(long offsetBytes, long lengthBytes, Action effect, bool isWrite = true)
     {
         if (NextFailure is { } failure)
         {
@@ -172,7 +186,7 @@ internal sealed class RamDisk : BlockDevice
 
         if (!IsInside(geometry, offsetBytes, lengthBytes))
             return new(BlockResult.Fail(BlockOutcome.OutOfRange));
-        if (!IsHolding)
+        if (!IsHolding || (HoldsWritesOnly && !isWrite))
         {
             effect();
             return new(BlockResult.Success);

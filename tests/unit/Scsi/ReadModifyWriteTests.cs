@@ -40,8 +40,18 @@ public sealed class ReadModifyWriteTests
         var data = new byte[2 * 255 * 512];
         data.AsSpan(255 * 512).Fill(7);
         initiator.AssertGood("89 00 00 00 00 00 00 00 00 00 00 00 00 FF 00 00", data);
-        Assert.Equal(1, initiator.Disk.Writes);
+        Assert.Equal((1, 1), (initiator.Disk.Writes, initiator.Disk.AtomicWrites));
         Assert.Equal(7, initiator.Disk.Bytes[(255 * 512) - 1]);
+    }
+
+    [Fact]
+    public void CompareAndWrite_OfBigBlocks_IsLimitedByWhatIsAtomic()
+    {
+        using var initiator = new Initiator(new RamDisk(512, 4096));
+        initiator.AssertGood("12 01 B0 00 40 00");
+        Assert.Equal(64, initiator.Data[5]);
+        initiator.AssertGood("89 00 00 00 00 00 00 00 00 00 00 00 00 40 00 00", new byte[2 * 64 * 4096]);
+        initiator.AssertInvalidCdb("89 00 00 00 00 00 00 00 00 00 00 00 00 41 00 00", 13);
     }
 
     [Fact]

@@ -47,6 +47,7 @@ internal sealed class CommandLine
         Root.Add(ResizeCommand.Build(this));
         Root.Add(DiffCommand.Build(this));
         Root.Add(ServeCommand.Build(this));
+        Root.Add(TargetCommand.Build(this));
         Root.Add(CheckCommand.Build(this));
         Root.Add(ScrubCommand.Build(this));
         Root.Add(InspectCommand.Build(this));

@@ -15,7 +15,8 @@ internal static class InitCommand
     private static async Task<ExitCode> RunAsync(Invocation invocation)
     {
         var options = StoreOptions.Default with { Notice = invocation.Environment.Complain };
-        await using var session = new LocalSession(DiskStore.Create(invocation.StoreDirectory, options), NothingServed.Instance);
+        var made = DiskStore.Create(invocation.StoreDirectory, options);
+        await using var session = new LocalSession(made, new StoredTargets(made));
         var store = await session.GetStoreAsync(invocation.Stop);
         if (invocation.IsJson)
             invocation.PrintJson(new StoreAnswer(store), DocumentContext.Default.StoreAnswer);

@@ -20,7 +20,7 @@ internal static class ServeCommand
         var names = new Argument<string[]>("NAME")
         {
             HelpName = "NAME",
-            Description = "Disks to serve [default: all, and those that are made meanwhile]",
+            Description = "Disks to serve [default: all that targets have, and those that are made meanwhile]",
             Arity = ArgumentArity.ZeroOrMore,
         };
         names.CompletionSources.Add(context => NameCompletions.Disks(line, context));
@@ -34,7 +34,7 @@ internal static class ServeCommand
         });
         var portals = new Option<Portal[]>("--portal")
         {
-            Description = $"Address to listen on; may be given several times [default: {Portal.Default}]",
+            Description = $"Address to listen on, instead of the store's portals; may be given several times [default: {Portal.Default}]",
             HelpName = "HOST:PORT",
             CustomParser = ParsePortals,
         };
@@ -50,7 +50,7 @@ internal static class ServeCommand
             var request = new ServeRequest(
                 invocation.StoreDirectory,
                 [.. invocation.Get(names).Distinct(StringComparer.Ordinal)],
-                invocation.Get(portals) is { Length: > 0 } given ? given : [Portal.Default],
+                invocation.Get(portals) ?? [],
                 invocation.Get(mapMemory) ?? StoreOptions.Default.MapMemoryBytes,
                 new LogicalUnitOptions { IsReadOnly = invocation.Get(readOnly), IsRemovable = invocation.Get(removable) });
             await using var server = await VdiskServer.StartAsync(

@@ -21,6 +21,8 @@ internal static class ControlProtocol
     public const string DisksPath = "/v1/disks";
     public const string CheckPath = "/v1/check";
     public const string ScrubPath = "/v1/scrub";
+    public const string TargetsPath = "/v1/targets";
+    public const string SessionsPath = "/v1/sessions";
 
     /// <summary>The HTTP status that goes with an exit code; the client reads the code itself from the document.</summary>
     public static int ToHttpStatus(ExitCode code) => code switch

@@ -44,6 +44,7 @@ internal sealed partial class ControlRoutes
         application.MapGet(disk + "/content", Guarded(ExportAsync));
         application.MapPost(ControlProtocol.CheckPath, Guarded(CheckAsync));
         MapScrubTo(application);
+        MapTargetsTo(application);
         application.MapFallback("{**path}", Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using CowScsi.Vdisk.Targets;
 
 namespace CowScsi.Vdisk.Documents;
 
@@ -20,6 +21,13 @@ namespace CowScsi.Vdisk.Documents;
 [JsonSerializable(typeof(InspectAnswer))]
 [JsonSerializable(typeof(ScrubAnswer))]
 [JsonSerializable(typeof(ScrubRequest))]
+[JsonSerializable(typeof(TargetAnswer))]
+[JsonSerializable(typeof(TargetsAnswer))]
+[JsonSerializable(typeof(SessionsAnswer))]
+[JsonSerializable(typeof(UsersAnswer))]
+[JsonSerializable(typeof(PortalsAnswer))]
+[JsonSerializable(typeof(RulesAnswer))]
+[JsonSerializable(typeof(TargetChange))]
 [JsonSerializable(typeof(TreeAnswer))]
 [JsonSerializable(typeof(ServedAnswer))]
 [JsonSerializable(typeof(ErrorAnswer))]

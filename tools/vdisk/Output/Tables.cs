@@ -65,6 +65,54 @@ internal static class Tables
         }
     }
 
+    public static void PrintTargets(CliEnvironment environment, TargetsDocument all)
+    {
+        var table = all.Served ? New("NAME", "LUNS>", "ALLOWED", "ALIAS", "SESSIONS>") : New("NAME", "LUNS>", "ALLOWED", "ALIAS");
+        foreach (var target in all.Targets)
+        {
+            var mapped = target.Luns.Count(lun => lun.Mapped);
+            List<string> cells = [target.Name, target.AllDisks ? $"{mapped} (all)" : $"{mapped}", TargetText.Allowed(target), target.Alias ?? "-"];
+            if (all.Served)
+                cells.Add($"{target.Sessions}");
+            table.AddRow(cells.Select(cell => new Cell(cell)));
+        }
+
+        Write(environment, table, all.Targets.Count == 0 ? "no targets" : null);
+    }
+
+    public static void PrintPortals(CliEnvironment environment, TargetsDocument all)
+    {
+        var table = New("PORTAL", "KEPT", "LISTENING");
+        foreach (var portal in all.Portals)
+            table.AddRow(new Cell(portal.Portal), new Cell(portal.Kept ? "yes" : "no"), new Cell(portal.Address ?? "-"));
+        Write(environment, table, null);
+    }
+
+    public static void PrintUsers(CliEnvironment environment, RulesDocument rules)
+    {
+        var table = New("USER", "PROVED BY");
+        foreach (var user in rules.Users)
+            table.AddRow(new Cell(user), new Cell("initiators"));
+        if (rules.Mutual is not null)
+            table.AddRow(new Cell(rules.Mutual), new Cell("the target"));
+        Write(environment, table, rules.Users.Count == 0 ? "no users" : null);
+    }
+
+    public static void PrintSessions(CliEnvironment environment, IReadOnlyList<SessionDocument> sessions)
+    {
+        var table = New("INITIATOR", "FROM", "USER", "SINCE", "TARGET");
+        foreach (var session in sessions)
+        {
+            string[] cells =
+            [
+                session.Initiator, string.Join(", ", session.Addresses), session.User ?? "-", DiskText.Time(session.Since), session.Target ?? "(discovery)",
+            ];
+            table.AddRow(cells.Select(cell => new Cell(cell)));
+        }
+
+        Write(environment, table, sessions.Count == 0 ? "no sessions" : null);
+    }
+
     private static void Hang(IHasTreeNodes parent, TreeDiskDocument disk)
     {
         foreach (var snapshot in disk.Snapshots)

@@ -8,14 +8,16 @@ internal sealed class Passphrase : IDisposable
     /// <summary>Room for a key file of 4096 bytes and its newline; a longer one is a wrong file.</summary>
     public const int BytesMax = 8192;
 
+    private const string Word = "passphrase";
+
     private readonly byte[] buffer = GC.AllocateArray<byte>(BytesMax + 1, pinned: true);
 
-    private Passphrase(ReadOnlySpan<byte> bytes)
+    private Passphrase(ReadOnlySpan<byte> bytes, string word)
     {
         if (bytes.IsEmpty)
-            throw new CommandException(ExitCode.Key, "the passphrase is empty");
+            throw new CommandException(ExitCode.Key, $"the {word} is empty");
         if (bytes.Length > BytesMax)
-            throw new CommandException(ExitCode.Key, $"the passphrase is longer than {BytesMax} bytes");
+            throw new CommandException(ExitCode.Key, $"the {word} is longer than {BytesMax} bytes");
         bytes.CopyTo(buffer);
         Length = bytes.Length;
     }
@@ -25,20 +27,21 @@ internal sealed class Passphrase : IDisposable
     public ReadOnlySpan<byte> Bytes => buffer.AsSpan(0, Length);
 
     /// <summary>Takes a copy of the bytes, all of them.</summary>
-    public static Passphrase FromBytes(ReadOnlySpan<byte> bytes) => new(bytes);
+    public static Passphrase FromBytes(ReadOnlySpan<byte> bytes) => new(bytes, Word);
 
     /// <summary>Takes a copy of a file's contents: one trailing newline is the editor's, not the passphrase's.</summary>
-    public static Passphrase FromText(ReadOnlySpan<byte> text) => new(text is [.., (byte)'\n'] ? text[..^1] : text);
+    /// <param name="word">What refusals call it.</param>
+    public static Passphrase FromText(ReadOnlySpan<byte> text, string word = Word) => new(text is [.., (byte)'\n'] ? text[..^1] : text, word);
 
     /// <summary>Reads a passphrase to the end of a stream.</summary>
-    public static Passphrase Read(Stream stream)
+    public static Passphrase Read(Stream stream, string word = Word)
     {
         // One byte more than a passphrase with its newline: enough to know that there is too much.
         var bytes = GC.AllocateArray<byte>(BytesMax + 2, pinned: true);
         try
         {
             var length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
-            return FromText(bytes.AsSpan(0, length));
+            return FromText(bytes.AsSpan(0, length), word);
         }
         finally
         {

@@ -7,30 +7,40 @@ using System.Security.Cryptography;
 namespace CowScsi.Vdisk.Passphrases;
 
 /// <summary>
-/// Where a passphrase comes from: a file, a descriptor, a command, the file that an environment variable names, or a prompt. Never the
+/// Where a passphrase, or the secret of a user, comes from: a file, a descriptor, a command, the file that an environment variable names, or a prompt. Never the
 /// command line itself, which every user of the machine can read.
 /// </summary>
 internal sealed class PassphraseOptions
 {
-    private const string FileVariable = "VDISK_PASSPHRASE_FILE";
+    private const string StandardInputName = "-";
 
-    private readonly Option<string?> file = new("--passphrase-file")
-    {
-        Description = $"Read the passphrase from a file (one trailing newline is dropped) [env: {FileVariable}]",
-        HelpName = "FILE",
-    };
+    private readonly string word;
+    private readonly string? fileVariable;
+    private readonly Option<string?> file;
+    private readonly Option<int?> descriptor;
+    private readonly Option<string?> command;
 
-    private readonly Option<int?> descriptor = new("--passphrase-fd")
+    /// <summary>Of a disk's passphrase.</summary>
+    public PassphraseOptions()
+        : this("passphrase", "VDISK_PASSPHRASE_FILE")
     {
-        Description = "Read the passphrase from an open file descriptor",
-        HelpName = "N",
-    };
+    }
 
-    private readonly Option<string?> command = new("--passphrase-command")
+    /// <param name="word">What it is called, and what the options begin with.</param>
+    /// <param name="fileVariable">An environment variable that may name its file; null for none.</param>
+    public PassphraseOptions(string word, string? fileVariable)
     {
-        Description = "Read the passphrase from what a shell command prints",
-        HelpName = "CMD",
-    };
+        this.word = word;
+        this.fileVariable = fileVariable;
+        file = new Option<string?>($"--{word}-file")
+        {
+            Description = $"Read the {word} from a file, or '-' for standard input (one trailing newline is dropped)"
+                + (fileVariable is null ? "" : $" [env: {fileVariable}]"),
+            HelpName = "FILE",
+        };
+        descriptor = new Option<int?>($"--{word}-fd") { Description = $"Read the {word} from an open file descriptor", HelpName = "N" };
+        command = new Option<string?>($"--{word}-command") { Description = $"Read the {word} from what a shell command prints", HelpName = "CMD" };
+    }
 
     public void AddTo(Command verb)
     {
@@ -42,81 +52,89 @@ internal sealed class PassphraseOptions
 
     /// <summary>True where options or environment name a source, so that nobody need be asked.</summary>
     public bool IsGiven(ParseResult arguments, CliEnvironment environment) =>
-        IsOptionGiven(arguments) || environment.Variable(FileVariable) is { Length: > 0 };
+        IsOptionGiven(arguments) || VariableFile(environment) is not null;
 
     public bool IsOptionGiven(ParseResult arguments) =>
         arguments.GetValue(file) is not null || arguments.GetValue(descriptor) is not null || arguments.GetValue(command) is not null;
 
     /// <summary>True where the passphrase arrives on standard input, which then has nothing else to offer.</summary>
-    public bool UsesStandardInput(ParseResult arguments) => arguments.GetValue(descriptor) == 0;
+    public bool UsesStandardInput(ParseResult arguments) =>
+        arguments.GetValue(descriptor) == 0 || arguments.GetValue(file) == StandardInputName;
 
     /// <summary>The passphrase of a disk; asks where no source was named and a person is there.</summary>
     /// <param name="isNew">True where a disk is made: a prompt then asks twice.</param>
-    public async ValueTask<Passphrase> GetAsync(ParseResult arguments, CliEnvironment environment, string disk, bool isNew)
+    public ValueTask<Passphrase> GetAsync(ParseResult arguments, CliEnvironment environment, string disk, bool isNew) =>
+        GetAsync(arguments, environment, disk, $"disk '{disk}' is encrypted and needs a passphrase", isNew);
+
+    /// <param name="subject">Whose it is, for the prompt.</param>
+    /// <param name="need">Why it is needed, where there is no source and nobody to ask.</param>
+    public async ValueTask<Passphrase> GetAsync(ParseResult arguments, CliEnvironment environment, string subject, string need, bool isNew)
     {
         // Files may be pipes, commands may wait and people think: none of them notices a cancellation, so the waiting is left behind.
-        return await Task.Run(() => Get(arguments, environment, disk, isNew), CancellationToken.None).WaitAsync(environment.Stop);
+        return await Task.Run(() => Get(arguments, environment, subject, need, isNew), CancellationToken.None).WaitAsync(environment.Stop);
     }
 
-    private Passphrase Get(ParseResult arguments, CliEnvironment environment, string disk, bool isNew)
+    private Passphrase Get(ParseResult arguments, CliEnvironment environment, string subject, string need, bool isNew)
     {
         if (arguments.GetValue(file) is { } path)
-            return FromFile(path);
+            return FromFile(path, environment);
         if (arguments.GetValue(descriptor) is { } number)
             return FromDescriptor(number);
         if (arguments.GetValue(command) is { } shellCommand)
             return FromCommand(shellCommand);
-        if (environment.Variable(FileVariable) is { Length: > 0 } variablePath)
-            return FromFile(variablePath);
-        if (!environment.CanPrompt)
-        {
-            throw new CommandException(
-                ExitCode.Key,
-                $"disk '{disk}' is encrypted and needs a passphrase; give --passphrase-file, --passphrase-fd or --passphrase-command");
-        }
-
-        return Prompt(environment, disk, isNew);
+        if (VariableFile(environment) is { } variablePath)
+            return FromFile(variablePath, environment);
+        return environment.CanPrompt
+            ? Prompt(environment, subject, isNew)
+            : throw new CommandException(ExitCode.Key, $"{need}; give {file.Name}, {descriptor.Name} or {command.Name}");
     }
 
-    private static Passphrase FromFile(string path)
+    private string? VariableFile(CliEnvironment environment) =>
+        fileVariable is not null && environment.Variable(fileVariable) is { Length: > 0 } path ? path : null;
+
+    private Passphrase FromFile(string path, CliEnvironment environment)
     {
         try
         {
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
-            return Passphrase.Read(stream);
+            using var stream = path == StandardInputName
+                ? environment.OpenInput()
+                : new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+            return Read(stream);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new CommandException(ExitCode.Key, $"cannot read the passphrase file '{path}': {error.Message}", error);
+            throw new CommandException(ExitCode.Key, $"cannot read the {word} file '{path}': {error.Message}", error);
         }
     }
 
-    private static Passphrase FromDescriptor(int number)
+    private Passphrase FromDescriptor(int number)
     {
         try
         {
             using var stream = CliEnvironment.OpenDescriptor(number, FileAccess.Read);
-            return Passphrase.Read(stream);
+            return Read(stream);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            throw new CommandException(ExitCode.Key, $"cannot read the passphrase from descriptor {number}: {error.Message}", error);
+            throw new CommandException(ExitCode.Key, $"cannot read the {word} from descriptor {number}: {error.Message}", error);
         }
     }
 
-    private static Passphrase FromCommand(string shellCommand)
+    private Passphrase Read(Stream stream) => Passphrase.Read(stream, word);
+
+    private Passphrase FromCommand(string shellCommand)
     {
         var start = new ProcessStartInfo("/bin/sh") { RedirectStandardOutput = true, UseShellExecute = false };
         start.ArgumentList.Add("-c");
         start.ArgumentList.Add(shellCommand);
         try
         {
-            using var process = Process.Start(start) ?? throw new CommandException(ExitCode.Key, "cannot start the passphrase command");
+            using var process = Process.Start(start) ?? throw new CommandException(ExitCode.Key, $"cannot start the {word} command");
             Passphrase? passphrase = null;
             CommandException? refusal = null;
             try
             {
-                passphrase = Passphrase.Read(process.StandardOutput.BaseStream);
+                passphrase = Read(process.StandardOutput.BaseStream);
             }
             catch (CommandException error)
             {
@@ -131,27 +149,27 @@ internal sealed class PassphraseOptions
             passphrase?.Dispose();
             throw process.ExitCode == 0
                 ? refusal!
-                : new CommandException(ExitCode.Key, $"the passphrase command failed with status {process.ExitCode}", refusal);
+                : new CommandException(ExitCode.Key, $"the {word} command failed with status {process.ExitCode}", refusal);
         }
         catch (Exception error) when (error is Win32Exception or IOException)
         {
-            throw new CommandException(ExitCode.Key, $"cannot run the passphrase command: {error.Message}", error);
+            throw new CommandException(ExitCode.Key, $"cannot run the {word} command: {error.Message}", error);
         }
     }
 
-    private static Passphrase Prompt(CliEnvironment environment, string disk, bool isNew)
+    private Passphrase Prompt(CliEnvironment environment, string subject, bool isNew)
     {
-        var first = ReadHidden(environment, $"Passphrase for '{disk}': ");
+        var first = ReadHidden(environment, $"{char.ToUpperInvariant(word[0])}{word[1..]} for '{subject}': ");
         if (!isNew)
             return first;
         using var second = ReadHidden(environment, "Once more: ");
         if (first.Bytes.SequenceEqual(second.Bytes))
             return first;
         first.Dispose();
-        throw new CommandException(ExitCode.Key, "the two passphrases differ");
+        throw new CommandException(ExitCode.Key, $"the two {word}s differ");
     }
 
-    private static Passphrase ReadHidden(CliEnvironment environment, string prompt)
+    private Passphrase ReadHidden(CliEnvironment environment, string prompt)
     {
         const int standardInput = 0;
         using var hidden = TerminalEcho.Off(standardInput);
@@ -173,7 +191,7 @@ internal sealed class PassphraseOptions
             }
 
             environment.Error.WriteLine();
-            return Passphrase.FromText(typed.AsSpan(0, length));
+            return Passphrase.FromText(typed.AsSpan(0, length), word);
         }
         finally
         {
@@ -186,6 +204,6 @@ internal sealed class PassphraseOptions
         var given = (result.GetResult(file) is null ? 0 : 1) + (result.GetResult(descriptor) is null ? 0 : 1) +
             (result.GetResult(command) is null ? 0 : 1);
         if (given > 1)
-            result.AddError("give only one of --passphrase-file, --passphrase-fd and --passphrase-command");
+            result.AddError($"give only one of {file.Name}, {descriptor.Name} and {command.Name}");
     }
 }

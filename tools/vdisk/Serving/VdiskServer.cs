@@ -1,7 +1,5 @@
 using System.Net;
-using System.Net.Sockets;
 using CowScsi.Engine;
-using CowScsi.Iscsi;
 using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.Vdisk.Control;
@@ -12,8 +10,8 @@ namespace CowScsi.Vdisk.Serving;
 
 /// <summary>What a server is to do.</summary>
 /// <param name="StoreDirectory">The store, which the server holds while it runs.</param>
-/// <param name="Names">Disks to serve; none for all of them, and for those that are made meanwhile.</param>
-/// <param name="Portals">Where to listen.</param>
+/// <param name="Names">Disks to serve; none for all that targets have, and for those that are made meanwhile.</param>
+/// <param name="Portals">Where to listen; none for the portals that the store has.</param>
 /// <param name="MapMemoryBytes">Memory for the block map.</param>
 /// <param name="Units">How all disks are presented.</param>
 internal sealed record ServeRequest(
@@ -27,14 +25,12 @@ internal sealed class VdiskServer : IAsyncDisposable
 {
     /// <summary>Undone in reverse, each exactly once.</summary>
     private readonly Stack<IAsyncDisposable> parts = new();
-    private readonly DiskServer disks;
-    private Func<int, string>? urlOfLun;
+    private readonly TargetServer targets;
 
-    private VdiskServer(DiskServer disks) => this.disks = disks;
+    private VdiskServer(TargetServer targets) => this.targets = targets;
 
     /// <summary>What initiators can reach now.</summary>
-    public IReadOnlyList<(string Name, long SizeBytes, string Url)> Served =>
-        [.. disks.Served.Select(disk => (disk.Name, disk.SizeBytes, urlOfLun!(disk.Lun)))];
+    public IReadOnlyList<(string Name, long SizeBytes, string Url)> Served => targets.Served;
 
     /// <summary>Starts everything; where a part cannot start, those that did are stopped again.</summary>
     /// <param name="request">What to serve and where.</param>
@@ -44,19 +40,26 @@ internal sealed class VdiskServer : IAsyncDisposable
     public static async Task<VdiskServer> StartAsync(
         ServeRequest request, Func<string, ValueTask<Passphrase>> askPassphrase, Action<string> notice, CancellationToken cancellation)
     {
-        var endpoints = new List<IPEndPoint>();
-        foreach (var portal in request.Portals)
-            endpoints.Add(await portal.ResolveAsync(cancellation));
         var options = StoreOptions.Default with { MapMemoryBytes = request.MapMemoryBytes, Notice = notice };
         var store = DiskStore.Open(request.StoreDirectory, options);
-        var disks = new DiskServer(store, servesEverything: request.Names.Count == 0, request.Units);
-        var session = new LocalSession(store, disks);
-        var server = new VdiskServer(disks);
-        server.parts.Push(session);
-        server.parts.Push(disks);
+        TargetServer targets;
         try
         {
-            await server.StartAsync(request, endpoints, session, askPassphrase, notice, cancellation);
+            targets = new TargetServer(store, request.Names, request.Units);
+        }
+        catch
+        {
+            await store.DisposeAsync();
+            throw;
+        }
+
+        var session = new LocalSession(store, targets);
+        var server = new VdiskServer(targets);
+        server.parts.Push(session);
+        server.parts.Push(targets);
+        try
+        {
+            await server.StartAsync(request, session, askPassphrase, notice, cancellation);
             return server;
         }
         catch
@@ -74,7 +77,6 @@ internal sealed class VdiskServer : IAsyncDisposable
 
     private async Task StartAsync(
         ServeRequest request,
-        List<IPEndPoint> endpoints,
         LocalSession session,
         Func<string, ValueTask<Passphrase>> askPassphrase,
         Action<string> notice,
@@ -85,20 +87,17 @@ internal sealed class VdiskServer : IAsyncDisposable
         Passphrase? passphrase = null;
         try
         {
-            await disks.OpenAsync(request.Names, async disk => passphrase ??= await askPassphrase(disk));
+            await targets.OpenAsync(async disk => passphrase ??= await askPassphrase(disk));
         }
         finally
         {
             passphrase?.Dispose();
         }
 
-        var iscsi = new IscsiTargetServer(new IscsiPortalOptions { Portals = endpoints, Log = notice });
-        iscsi.AddTarget(disks.TargetName, disks.Target);
-        Listen(iscsi, request.Portals);
-        parts.Push(iscsi);
-        var address = AddressOf(request.Portals[0], iscsi.Portals[0]);
-        urlOfLun = lun => $"iscsi://{address}/{disks.TargetName}/{lun}";
-        disks.Publish(urlOfLun, () => iscsi.SessionCount);
+        List<(Portal Given, IPEndPoint Address)> portals = [];
+        foreach (var portal in request.Portals.Count > 0 ? request.Portals : targets.StoredPortals)
+            portals.Add((portal, await portal.ResolveAsync(cancellation)));
+        targets.Listen(portals, notice);
 
         var socket = ControlSocket.Listen(request.StoreDirectory);
         ControlServer control;
@@ -115,30 +114,5 @@ internal sealed class VdiskServer : IAsyncDisposable
         // Commands end before initiators are cut off: the control socket is the first to go.
         parts.Push(control);
         session.ResumeScrub();
-    }
-
-    private static void Listen(IscsiTargetServer iscsi, IReadOnlyList<Portal> portals)
-    {
-        try
-        {
-            iscsi.Start();
-        }
-        catch (SocketException error)
-        {
-            var where = string.Join(", ", portals);
-            throw error.SocketErrorCode == SocketError.AddressAlreadyInUse
-                ? new CommandException(ExitCode.InUse, $"cannot listen on {where}: the address is in use; give another --portal", error)
-                : CommandException.Failed($"cannot listen on {where}: {error.Message}", error);
-        }
-    }
-
-    /// <summary>The address to print: as it was given, with the real port; "any address" is reached at least through this machine.</summary>
-    private static string AddressOf(Portal given, IPEndPoint bound)
-    {
-        if (bound.Address.Equals(IPAddress.Any))
-            return $"127.0.0.1:{bound.Port}";
-        if (bound.Address.Equals(IPAddress.IPv6Any))
-            return $"[::1]:{bound.Port}";
-        return (given with { Port = bound.Port }).ToString();
     }
 }

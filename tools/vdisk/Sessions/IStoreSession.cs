@@ -1,5 +1,6 @@
 using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Passphrases;
+using CowScsi.Vdisk.Targets;
 using CowScsi.Vdisk.Text;
 using CowScsi.Vdisk.Transfer;
 
@@ -56,4 +57,16 @@ internal interface IStoreSession : IAsyncDisposable
 
     /// <summary>Hands the contents of a disk or snapshot to a sink in ascending order, without what is not stored.</summary>
     ValueTask ExportAsync(DiskAddress from, Passphrase? passphrase, IExportSink sink, CancellationToken cancellation);
+
+    /// <summary>What is offered to initiators, without secrets.</summary>
+    ValueTask<TargetsDocument> GetTargetsAsync(CancellationToken cancellation);
+
+    /// <summary>
+    /// Changes what is offered to initiators: of a running server at once, and for those that start later. Gives what is offered then. A
+    /// change that cannot take effect changes nothing.
+    /// </summary>
+    ValueTask<TargetsDocument> ChangeTargetsAsync(TargetChange change, CancellationToken cancellation);
+
+    /// <summary>Initiators that are logged in to the running server; none where none runs.</summary>
+    ValueTask<IReadOnlyList<SessionDocument>> ListSessionsAsync(CancellationToken cancellation);
 }

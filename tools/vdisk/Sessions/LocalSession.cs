@@ -22,7 +22,7 @@ internal sealed partial class LocalSession : IStoreSession
     private readonly IServedDisks served;
 
     /// <param name="store">Disposed of with the session.</param>
-    /// <param name="served">What initiators can reach; <see cref="NothingServed"/> in a process that is no server.</param>
+    /// <param name="served">What initiators can reach; <see cref="StoredTargets"/> in a process that is no server.</param>
     public LocalSession(DiskStore store, IServedDisks served)
     {
         this.store = store;

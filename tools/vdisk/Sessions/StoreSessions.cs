@@ -13,7 +13,8 @@ internal static class StoreSessions
     {
         if (await TryReachServerAsync(directory, cancellation) is { } remote)
             return remote;
-        return new LocalSession(DiskStore.Open(directory, options), NothingServed.Instance);
+        var store = DiskStore.Open(directory, options);
+        return new LocalSession(store, new StoredTargets(store));
     }
 
     /// <summary>The session of the server that has the store open; null where none runs.</summary>
