@@ -16,7 +16,6 @@ internal sealed class ReferenceCopy
     private readonly Disk destination;
     private readonly long sourceStart;
     private readonly long start;
-    private readonly long lengthBytes;
     private readonly CopyBases bases;
 
     /// <summary>What has no reference in front of <see cref="reached"/>, in order; moved at the end of each turn.</summary>
@@ -25,13 +24,12 @@ internal sealed class ReferenceCopy
     /// <summary>Position in the copy up to which it is a copy, but for the moves.</summary>
     private long reached;
 
-    private ReferenceCopy(Disk source, long sourceStart, Disk destination, long start, long lengthBytes)
+    private ReferenceCopy(Disk source, long sourceStart, Disk destination, long start)
     {
         this.source = source;
         this.sourceStart = sourceStart;
         this.destination = destination;
         this.start = start;
-        this.lengthBytes = lengthBytes;
         bases = new CopyBases(source.BaseBlocks, destination.BaseBlocks);
     }
 
@@ -54,7 +52,7 @@ internal sealed class ReferenceCopy
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public static async ValueTask<CopyResult> RunAsync(Disk source, long sourceOffsetBytes, Disk destination, long offsetBytes, long lengthBytes)
     {
-        var copy = new ReferenceCopy(source, sourceOffsetBytes, destination, offsetBytes, lengthBytes);
+        var copy = new ReferenceCopy(source, sourceOffsetBytes, destination, offsetBytes);
         var head = -offsetBytes & (StoreFormat.BlockBytes - 1);
         var end = lengthBytes - ((offsetBytes + lengthBytes) & (StoreFormat.BlockBytes - 1));
         copy.LeaveToMove(0, head);

@@ -1,5 +1,3 @@
-using CowScsi.Layers;
-
 namespace CowScsi.Tests.Property;
 
 /// <summary>Laws are checked on one thread, which waits for each request.</summary>
