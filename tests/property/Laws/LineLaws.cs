@@ -43,14 +43,17 @@ public sealed class LineLaws(LawImages images, ITestOutputHelper output) : IClas
     {
         var disk = world.Disk(given.A);
         var source = world.Clone(world.Snapshot(disk));
-        var target = world.Create(world.SizeOf(source) + (2L << 20));
+        var target = world.Create(LawWorld.Size(given.D));
         var range = world.Range(source, given.B, given.C);
-        // Most at the same place in a block, and so by reference where the key is the same.
-        var offset = given.D % 3 == 0 ? given.D % 97 * world.BlockBytes : (given.D % 97 * StoreFormat.BlockBytes) + (range.Offset % StoreFormat.BlockBytes);
         foreach (var to in new[] { target, disk })
         {
-            if (offset + range.Length > world.SizeOf(to))
+            var room = world.SizeOf(to) - range.Length;
+            if (room < 0)
                 continue;
+            // Most at the same place in a block, and so by reference where the key is the same.
+            var offset = (given.D % ((room / StoreFormat.BlockBytes) + 1) * StoreFormat.BlockBytes) + (range.Offset % StoreFormat.BlockBytes);
+            if (given.D % 4 == 0 || offset > room)
+                offset = given.D % ((room / world.BlockBytes) + 1) * world.BlockBytes;
             var wanted = world.Read(to);
             world.Read(source).AsSpan((int)range.Offset, range.Length).CopyTo(wanted.AsSpan((int)offset));
             world.Copy(source, range, to, offset);
