@@ -260,7 +260,8 @@ public sealed partial class Store
         keeper.Start();
     }
 
-    private void StopKeeper()
+    /// <summary>Ends the background thread: no reclaim and no checkpoint comes by itself any more. Tests use it to know what the log ends with.</summary>
+    internal void StopKeeper()
     {
         keeperStop.Set();
         keeperWake.Set();
