@@ -8,7 +8,7 @@ namespace CowScsi.Scsi;
 /// parameters and medium state are then shared, as SAM-5 has it.
 /// </summary>
 /// <remarks>Mode parameters, medium state and the list of nexuses are guarded by one lock; single values are read without it.</remarks>
-public sealed class LogicalUnit
+public sealed partial class LogicalUnit
 {
     private const int ServiceActionMask = 0x1F;
 
@@ -21,9 +21,6 @@ public sealed class LogicalUnit
     private volatile CommandTable commands;
     private volatile bool isMediumPresent = true;
 
-    /// <summary>Holder of the RESERVE(6) reservation.</summary>
-    private volatile ItlNexus? reservation;
-
     /// <summary>Presents <paramref name="device"/>, which stays the caller's to dispose of, after <see cref="CloseAsync"/>.</summary>
     public LogicalUnit(BlockDevice device, LogicalUnitIdentity identity, LogicalUnitOptions options)
     {
@@ -35,9 +32,12 @@ public sealed class LogicalUnit
         Identity = identity;
         Options = options;
         tasks = new TaskSet(options.TasksMax);
-        mode = DefaultMode;
-        commands = CommandTable.For(device.Geometry, options.IsRemovable);
+        savedMode = LoadMode();
+        mode = SavedOrDefaultMode;
+        commands = CommandTable.For(device.Geometry, options);
+        LoadReservations();
         device.GeometryChanged += OnGeometryChanged;
+        ResumeErasure();
     }
 
     public BlockDevice Device { get; }
@@ -57,12 +57,12 @@ public sealed class LogicalUnit
 
     internal ScratchPool Scratch { get; } = new();
 
+    /// <summary>ROD tokens that stand for something of this medium.</summary>
+    internal UnitTokens Tokens { get; } = new();
+
     internal CommandTable Commands => commands;
 
     internal ModeParameters Mode => mode;
-
-    /// <summary>What the mode parameters are after a reset: the write cache is on where there is one.</summary>
-    internal ModeParameters DefaultMode => new(Device.Geometry.HasVolatileCache, false, false);
 
     internal bool IsMediumPresent => isMediumPresent;
 
@@ -84,7 +84,9 @@ public sealed class LogicalUnit
     public async ValueTask CloseAsync()
     {
         Device.GeometryChanged -= OnGeometryChanged;
+        await EndOperationAsync();
         await tasks.CloseAsync();
+        Tokens.RevokeAll();
         Scratch.Release();
     }
 
@@ -126,6 +128,9 @@ public sealed class LogicalUnit
             case Admission.Full:
                 command.Status = ScsiStatus.TaskSetFull;
                 return default;
+            case Admission.Busy:
+                command.Status = ScsiStatus.Busy;
+                return default;
             case Admission.Closed:
                 command.IsGone = true;
                 command.Fail(SenseCodes.LogicalUnitNotSupported);
@@ -159,7 +164,11 @@ public sealed class LogicalUnit
     internal void Attach(ItlNexus itl)
     {
         lock (gate)
+        {
             nexuses.Add(itl);
+            itl.Access = AccessOf(itl);
+            itl.PortAccess = groups.GetValueOrDefault(itl.Nexus.Target.PortGroupId, PortGroupState.Initial).Access;
+        }
     }
 
     /// <summary>Forgets a nexus: it holds the medium no longer, and lets no further task in. Tasks under way run on.</summary>
@@ -194,7 +203,7 @@ public sealed class LogicalUnit
     }
 
     /// <summary>
-    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to their defaults, nobody holds the medium, and every
+    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to what is saved, nobody holds the medium, and every
     /// nexus has a unit attention.
     /// </summary>
     internal async ValueTask ResetAsync(UnitAttention condition)
@@ -209,7 +218,7 @@ public sealed class LogicalUnit
         await ended;
         lock (gate)
         {
-            mode = DefaultMode;
+            mode = SavedOrDefaultMode;
             foreach (var itl in nexuses)
             {
                 LetGo(itl);
@@ -221,6 +230,7 @@ public sealed class LogicalUnit
     /// <summary>The I_T nexus reset's part here: what the nexus held is let go, its tasks end, and it has a unit attention.</summary>
     internal async ValueTask ResetNexusAsync(ItlNexus itl)
     {
+        itl.Copies.Clear();
         var (_, ended) = tasks.Abort(itl, null);
         lock (gate)
             LetGo(itl);
@@ -229,39 +239,6 @@ public sealed class LogicalUnit
     }
 
     internal bool HasTask(ItlNexus itl, ulong? tag) => tasks.Contains(itl, tag);
-
-    internal void SetMode(ItlNexus requester, ModeParameters wanted)
-    {
-        lock (gate)
-        {
-            if (mode == wanted)
-                return;
-            mode = wanted;
-            EstablishForOthers(requester, UnitAttention.ModeParametersChanged);
-        }
-    }
-
-    /// <summary>Reserves the logical unit for a nexus; false where another one has it.</summary>
-    internal bool TryReserve(ItlNexus itl)
-    {
-        lock (gate)
-        {
-            if (reservation is not null && reservation != itl)
-                return false;
-            reservation = itl;
-            return true;
-        }
-    }
-
-    /// <summary>Gives up the reservation; without one of this nexus it does nothing.</summary>
-    internal void ReleaseReservation(ItlNexus itl)
-    {
-        lock (gate)
-        {
-            if (reservation == itl)
-                reservation = null;
-        }
-    }
 
     internal void SetPreventsRemoval(ItlNexus itl, bool prevents)
     {
@@ -277,6 +254,7 @@ public sealed class LogicalUnit
             if (HoldsMedium())
                 return false;
             isMediumPresent = false;
+            Tokens.RevokeAll();
             return true;
         }
     }
@@ -302,6 +280,15 @@ public sealed class LogicalUnit
             return default;
 
         var cdb = command.Cdb;
+
+        // RESERVATION CONFLICT goes before any CHECK CONDITION, unit attentions included (SAM-5, 5.3.3).
+        var access = itl.Access;
+        if (access != ReservationAccess.Unrestricted && entry is not null && !entry.IsAllowedUnder(access, cdb))
+        {
+            command.Status = ScsiStatus.ReservationConflict;
+            return default;
+        }
+
         var ignoresAttention = entry is not null && (entry.Traits & CommandTraits.IgnoresUnitAttention) != 0;
         if (!ignoresAttention && !itl.Attentions.IsEmpty && itl.Attentions.TryTake(out var condition))
         {
@@ -310,9 +297,9 @@ public sealed class LogicalUnit
             return default;
         }
 
-        if (reservation is { } holder && holder != itl && (entry is null || (entry.Traits & CommandTraits.IgnoresReservation) == 0))
+        if (itl.PortAccess >= PortAccess.Standby && entry is not null && !entry.IsAllowedIn(itl.PortAccess))
         {
-            command.Status = ScsiStatus.ReservationConflict;
+            command.Fail(SenseCodes.OfPortAccess(itl.PortAccess));
             return default;
         }
 
@@ -337,6 +324,9 @@ public sealed class LogicalUnit
             return default;
         }
 
+        if (IsHeldUp(entry, command))
+            return default;
+
         if ((entry.Traits & CommandTraits.Medium) != 0 && !isMediumPresent)
         {
             command.Fail(SenseCodes.MediumNotPresent);
@@ -350,6 +340,8 @@ public sealed class LogicalUnit
             return default;
         }
 
+        if ((entry.Traits & CommandTraits.Writes) != 0)
+            Tokens.OnWrite(command, Device.Geometry);
         return entry.Handler(itl, command);
     }
 
@@ -403,8 +395,10 @@ public sealed class LogicalUnit
     private void LetGo(ItlNexus itl)
     {
         itl.PreventsRemoval = false;
-        if (reservation == itl)
-            reservation = null;
+        if (reserver != itl)
+            return;
+        reserver = null;
+        UpdateAccess();
     }
 
     private void EstablishForOthers(ItlNexus requester, UnitAttention condition)
@@ -418,9 +412,10 @@ public sealed class LogicalUnit
 
     private void OnGeometryChanged(BlockDevice device)
     {
+        Tokens.RevokeAll();
         lock (gate)
         {
-            commands = CommandTable.For(device.Geometry, Options.IsRemovable);
+            commands = CommandTable.For(device.Geometry, Options);
             foreach (var itl in nexuses)
                 itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
         }

@@ -14,46 +14,40 @@ internal static class PrimaryCommands
     public static ValueTask TestUnitReady(ItlNexus itl, ScsiCommand command) => default;
 
     /// <summary>
-    /// REQUEST SENSE (SPC-5, 6.39): returns as data, and thereby clears, a pending unit attention condition; else why the logical unit
-    /// is not ready; else NO SENSE.
+    /// REQUEST SENSE (SPC-5, 6.39): returns as data, and thereby clears, a pending unit attention condition; else how far an operation
+    /// on the medium is, or why the logical unit is not ready; else NO SENSE.
     /// </summary>
     public static ValueTask RequestSense(ItlNexus itl, ScsiCommand command)
     {
         var code = SenseCodes.NoSense;
+        var detail = default(SenseDetail);
         if (itl.Attentions.TryTake(out var condition))
         {
             itl.OnReported(condition);
             code = UnitAttentionSet.Sense(condition);
+        }
+        else if (itl.PortAccess >= PortAccess.Standby)
+        {
+            code = SenseCodes.OfPortAccess(itl.PortAccess);
+        }
+        else if (itl.Unit.TryGetOperationSense(out var operation, out var progress))
+        {
+            (code, detail) = (operation, progress);
         }
         else if (!itl.Unit.IsMediumPresent)
         {
             code = SenseCodes.MediumNotPresent;
         }
 
-        AnswerSense(command, code);
-        return default;
-    }
-
-    /// <summary>RESERVE(6) of SPC-2, 7.21: the whole logical unit, for this nexus.</summary>
-    public static ValueTask Reserve(ItlNexus itl, ScsiCommand command)
-    {
-        if (!itl.Unit.TryReserve(itl))
-            command.Status = ScsiStatus.ReservationConflict;
-        return default;
-    }
-
-    /// <summary>RELEASE(6) of SPC-2, 7.16: good even where there is nothing to release.</summary>
-    public static ValueTask Release(ItlNexus itl, ScsiCommand command)
-    {
-        itl.Unit.ReleaseReservation(itl);
+        AnswerSense(command, code, detail);
         return default;
     }
 
     /// <summary>Returns sense data as data-in, in the format the DESC bit asks for.</summary>
-    public static void AnswerSense(ScsiCommand command, SenseCode code)
+    public static void AnswerSense(ScsiCommand command, SenseCode code, SenseDetail detail = default)
     {
         Span<byte> sense = stackalloc byte[SenseData.BytesMax];
-        var length = SenseData.Write(sense, (command.Cdb[1] & DescriptorBit) != 0, code);
+        var length = SenseData.Write(sense, (command.Cdb[1] & DescriptorBit) != 0, code, detail);
         AllocationWriter.Answer(command, sense[..length], command.Cdb[4]);
     }
 

@@ -25,11 +25,20 @@ internal static class SenseCodes
 
     public static readonly SenseCode NotReadyCauseNotReportable = new(SenseKey.NotReady, 0x04, 0x00);
     public static readonly SenseCode NotReadyManualInterventionRequired = new(SenseKey.NotReady, 0x04, 0x03);
+    public static readonly SenseCode TargetPortInStandbyState = new(SenseKey.NotReady, 0x04, 0x0B);
+    public static readonly SenseCode TargetPortInUnavailableState = new(SenseKey.NotReady, 0x04, 0x0C);
+    public static readonly SenseCode FormatInProgress = new(SenseKey.NotReady, 0x04, 0x04);
+    public static readonly SenseCode SelfTestInProgress = new(SenseKey.NotReady, 0x04, 0x09);
+    public static readonly SenseCode SanitizeInProgress = new(SenseKey.NotReady, 0x04, 0x1B);
     public static readonly SenseCode MediumNotPresent = new(SenseKey.NotReady, 0x3A, 0x00);
 
     public static readonly SenseCode WriteError = new(SenseKey.MediumError, 0x0C, 0x00);
     public static readonly SenseCode UnrecoveredReadError = new(SenseKey.MediumError, 0x11, 0x00);
 
+    public static readonly SenseCode FormatCommandFailed = new(SenseKey.MediumError, 0x31, 0x01);
+    public static readonly SenseCode SanitizeCommandFailed = new(SenseKey.MediumError, 0x31, 0x03);
+
+    public static readonly SenseCode FailedSelfTest = new(SenseKey.HardwareError, 0x3E, 0x03);
     public static readonly SenseCode InternalTargetFailure = new(SenseKey.HardwareError, 0x44, 0x00);
 
     public static readonly SenseCode OperationInProgress = new(SenseKey.IllegalRequest, 0x00, 0x16);
@@ -37,9 +46,17 @@ internal static class SenseCodes
     public static readonly SenseCode ParameterListLengthError = new(SenseKey.IllegalRequest, 0x1A, 0x00);
     public static readonly SenseCode InvalidCommandOperationCode = new(SenseKey.IllegalRequest, 0x20, 0x00);
     public static readonly SenseCode LogicalBlockAddressOutOfRange = new(SenseKey.IllegalRequest, 0x21, 0x00);
+    public static readonly SenseCode UnsupportedTokenType = new(SenseKey.IllegalRequest, 0x23, 0x01);
+    public static readonly SenseCode TokenUnknown = new(SenseKey.IllegalRequest, 0x23, 0x04);
+    public static readonly SenseCode TokenCorrupt = new(SenseKey.IllegalRequest, 0x23, 0x05);
+    public static readonly SenseCode TokenRevoked = new(SenseKey.IllegalRequest, 0x23, 0x06);
+    public static readonly SenseCode TokenExpired = new(SenseKey.IllegalRequest, 0x23, 0x07);
+    public static readonly SenseCode TokenDeleted = new(SenseKey.IllegalRequest, 0x23, 0x09);
+    public static readonly SenseCode InvalidTokenLength = new(SenseKey.IllegalRequest, 0x23, 0x0A);
     public static readonly SenseCode InvalidFieldInCdb = new(SenseKey.IllegalRequest, 0x24, 0x00);
     public static readonly SenseCode LogicalUnitNotSupported = new(SenseKey.IllegalRequest, 0x25, 0x00);
     public static readonly SenseCode InvalidFieldInParameterList = new(SenseKey.IllegalRequest, 0x26, 0x00);
+    public static readonly SenseCode InvalidReleaseOfPersistentReservation = new(SenseKey.IllegalRequest, 0x26, 0x04);
     public static readonly SenseCode TooManyTargetDescriptors = new(SenseKey.IllegalRequest, 0x26, 0x06);
     public static readonly SenseCode UnsupportedTargetDescriptorTypeCode = new(SenseKey.IllegalRequest, 0x26, 0x07);
     public static readonly SenseCode TooManySegmentDescriptors = new(SenseKey.IllegalRequest, 0x26, 0x08);
@@ -48,6 +65,9 @@ internal static class SenseCodes
     public static readonly SenseCode SavingParametersNotSupported = new(SenseKey.IllegalRequest, 0x39, 0x00);
     public static readonly SenseCode InvalidMessageError = new(SenseKey.IllegalRequest, 0x49, 0x00);
     public static readonly SenseCode MediumRemovalPrevented = new(SenseKey.IllegalRequest, 0x53, 0x02);
+    public static readonly SenseCode InsufficientRegistrationResources = new(SenseKey.IllegalRequest, 0x55, 0x04);
+
+    public static readonly SenseCode InsufficientResourcesToCreateRodToken = new(SenseKey.IllegalRequest, 0x55, 0x0D);
 
     public static readonly SenseCode NotReadyToReadyChange = new(SenseKey.UnitAttention, 0x28, 0x00);
     public static readonly SenseCode PowerOnOrReset = new(SenseKey.UnitAttention, 0x29, 0x00);
@@ -55,8 +75,14 @@ internal static class SenseCodes
     public static readonly SenseCode BusDeviceReset = new(SenseKey.UnitAttention, 0x29, 0x03);
     public static readonly SenseCode NexusLoss = new(SenseKey.UnitAttention, 0x29, 0x07);
     public static readonly SenseCode ModeParametersChanged = new(SenseKey.UnitAttention, 0x2A, 0x01);
+    public static readonly SenseCode ReservationsPreempted = new(SenseKey.UnitAttention, 0x2A, 0x03);
+    public static readonly SenseCode ReservationsReleased = new(SenseKey.UnitAttention, 0x2A, 0x04);
+    public static readonly SenseCode RegistrationsPreempted = new(SenseKey.UnitAttention, 0x2A, 0x05);
+    public static readonly SenseCode AsymmetricAccessStateChanged = new(SenseKey.UnitAttention, 0x2A, 0x06);
+    public static readonly SenseCode LogParametersChanged = new(SenseKey.UnitAttention, 0x2A, 0x02);
     public static readonly SenseCode CapacityDataHasChanged = new(SenseKey.UnitAttention, 0x2A, 0x09);
     public static readonly SenseCode CommandsClearedByAnotherInitiator = new(SenseKey.UnitAttention, 0x2F, 0x00);
+    public static readonly SenseCode ThinProvisioningSoftThresholdReached = new(SenseKey.UnitAttention, 0x38, 0x07);
     public static readonly SenseCode ReportedLunsDataHasChanged = new(SenseKey.UnitAttention, 0x3F, 0x0E);
 
     public static readonly SenseCode WriteProtected = new(SenseKey.DataProtect, 0x27, 0x00);
@@ -72,4 +98,8 @@ internal static class SenseCodes
     public static readonly SenseCode InvalidOperationForCopyTarget = new(SenseKey.CopyAborted, 0x26, 0x0C);
 
     public static readonly SenseCode MiscompareDuringVerify = new(SenseKey.Miscompare, 0x1D, 0x00);
+
+    /// <summary>Why a port in standby or unavailable does not carry out a command (SPC-5, 5.18.2.4).</summary>
+    public static SenseCode OfPortAccess(PortAccess access) =>
+        access == PortAccess.Standby ? TargetPortInStandbyState : TargetPortInUnavailableState;
 }
