@@ -6,10 +6,10 @@ namespace CowScsi.Engine;
 /// A run of a reference record: consecutive blocks of the record's page that from here on are blocks of an extent that is in the log
 /// already, or zeros. The payload of a descriptor of type 5 is such runs, one behind the other. docs/format.md, "Reference"; the fields
 /// are in <see cref="Layout"/>.
-/// A payload is valid if and only if: (R1) its runs fill it exactly, each with a checksum a block where raw, one where compressed, none
-/// where zero; (R2) runs ascend, do not overlap, and stay inside the page; (R3) kind is data or zero, codec and cipher are known, all other
-/// bits are 0; (R4) data: extent id is not 0 and below the record's own, and its bytes begin in front of the record; (R5) data: length and
-/// place are those of such an extent; (R6) zero: all that would tell of an extent is 0.
+/// A payload is valid if and only if: (X1) its runs fill it exactly, each with a checksum a block where raw, one where compressed, none
+/// where zero; (X2) runs ascend, do not overlap, and stay inside the page; (X3) kind is data or zero, codec and cipher are known, all other
+/// bits are 0; (X4) data: extent id is not 0 and below the record's own, and its bytes begin in front of the record; (X5) data: length and
+/// place are those of such an extent; (X6) zero: all that would tell of an extent is 0.
 /// </summary>
 internal static class ReferenceRun
 {
@@ -97,7 +97,7 @@ internal static class ReferenceRun
     public static bool TryRead(ReadOnlySpan<byte> payload, ulong recordId, LogPosition batch, LogPosition record, ref MapPage entries, out ushort mask, out string fault)
     {
         mask = 0;
-        fault = payload.IsEmpty ? "R1: it is empty" : "";
+        fault = payload.IsEmpty ? "X1: it is empty" : "";
         var end = 0;
         while (!payload.IsEmpty)
         {
@@ -127,27 +127,27 @@ internal static class ReferenceRun
     {
         (first, count, runBytes) = (0, 0, 0);
         if (run.Length < HeaderBytes)
-            return $"R1: {run.Length} bytes are left for a run";
+            return $"X1: {run.Length} bytes are left for a run";
         var flags = run[FlagsAt];
         first = run[BlocksAt] & 0x0F;
         count = (run[BlocksAt] >> 4) + 1;
         runBytes = HeaderBytes + (ChecksumBytes * ChecksumCount(flags, count));
         var kind = (EntryKind)(flags & 0x03);
         if (runBytes > run.Length)
-            return $"R1: {run.Length} bytes are left for a run of {runBytes}";
+            return $"X1: {run.Length} bytes are left for a run of {runBytes}";
         if (first < end || first + count > StoreFormat.PageBlocks)
-            return $"R2: blocks {first} to {first + count - 1}";
+            return $"X2: blocks {first} to {first + count - 1}";
         if (kind is not (EntryKind.Data or EntryKind.Zero) || (flags & ~KnownFlags) != 0 || run[ZeroAt..ChecksumsAt].ContainsAnyExcept((byte)0))
-            return $"R3: flags are {flags:x2}h";
+            return $"X3: flags are {flags:x2}h";
         if (kind == EntryKind.Zero)
-            return run[..FlagsAt].ContainsAnyExcept((byte)0) || flags != (byte)EntryKind.Zero ? "R6: zeros with an extent" : null;
+            return run[..FlagsAt].ContainsAnyExcept((byte)0) || flags != (byte)EntryKind.Zero ? "X6: zeros with an extent" : null;
         var extentId = BinaryPrimitives.ReadUInt64LittleEndian(run[ExtentIdAt..]);
         var place = new LogPosition(BinaryPrimitives.ReadUInt32LittleEndian(run[SegmentAt..]), BinaryPrimitives.ReadUInt32LittleEndian(run[OffsetAt..]));
         if (extentId == 0 || extentId >= recordId || place.Segment == 0 || place.OffsetBytes is < ExtentOffsetMin or >= StoreFormat.SegmentBytesMax || place >= record)
-            return $"R4: extent {extentId} at {place}";
+            return $"X4: extent {extentId} at {place}";
         var stored = BinaryPrimitives.ReadUInt16LittleEndian(run[StoredBytesAt..]);
         var fits = IsCompressed(flags) ? stored >= CompressedBytesMin : stored == StoreFormat.BlockBytes;
-        return fits && (run[PlaceAt] & 0x0F) + count <= (run[PlaceAt] >> 4) + 1 ? null : $"R5: {stored} bytes, place {run[PlaceAt]:x2}h";
+        return fits && (run[PlaceAt] & 0x0F) + count <= (run[PlaceAt] >> 4) + 1 ? null : $"X5: {stored} bytes, place {run[PlaceAt]:x2}h";
     }
 
     private static MapEntry EntryOf(ReadOnlySpan<byte> run, int index, ulong recordId, LogPosition batch)

@@ -229,7 +229,7 @@ public sealed partial class StoreInspector
         while (!payload.IsEmpty)
         {
             var run = payload[..ReferenceRun.LengthOf(payload.Span)];
-            runs.Add(new InspectedPart($"run {runs.Count}", path, offset, run.Length, run.Length < ReferenceRun.HeaderBytes ? "R1: it is cut off" : null)
+            runs.Add(new InspectedPart($"run {runs.Count}", path, offset, run.Length, run.Length < ReferenceRun.HeaderBytes ? "X1: it is cut off" : null)
             {
                 Fields = ReferenceRun.Layout.Show(run.Span),
                 Bytes = withBytes ? run : default,

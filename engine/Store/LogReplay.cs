@@ -82,7 +82,7 @@ internal sealed class LogReplay : IDisposable
         return mask;
     }
 
-    /// <summary>The entries of a reference record, by the predicates R1 to R6.</summary>
+    /// <summary>The entries of a reference record, by the predicates X1 to X6.</summary>
     public static bool TryReadReference(Descriptor descriptor, LogPosition batchAt, ReadOnlySpan<byte> batch, ref MapPage entries, out ushort mask, out string fault)
     {
         var payloadAt = batchAt with { OffsetBytes = batchAt.OffsetBytes + (uint)descriptor.PayloadOffset };

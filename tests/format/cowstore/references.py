@@ -53,30 +53,30 @@ def _zeros(batch, descriptor):
 
 
 def read_runs(batch, descriptor, payload, where):
-    """The runs of a reference: (first block in the page, list of Stored), by R1 to R6."""
-    demand(len(payload) > 0, where, "R1", "no run")
+    """The runs of a reference: (first block in the page, list of Stored), by X1 to X6."""
+    demand(len(payload) > 0, where, "X1", "no run")
     at = end = 0
     runs = []
     while at < len(payload):
-        demand(len(payload) - at >= 24, where, "R1", f"{len(payload) - at} bytes are left for a run")
+        demand(len(payload) - at >= 24, where, "X1", f"{len(payload) - at} bytes are left for a run")
         extent_id, segment, offset, stored_bytes, place, flags, blocks, zero = struct.unpack_from("<QIIHBBB3s", payload, at)
         kind, encoding = flags & 3, flags & ~3
         first, count = blocks & 15, (blocks >> 4) + 1
         raw = not encoding & CODEC_LZ4
         checksums = 0 if kind != _DATA_KIND else count if raw else 1
-        demand(len(payload) - at >= 24 + 4 * checksums, where, "R1", f"{len(payload) - at} bytes are left for a run of {24 + 4 * checksums}")
-        demand(first >= end and first + count <= PAGE_BLOCKS, where, "R2", f"{count} blocks from {first}, behind {end}")
-        demand(kind in (_DATA_KIND, _ZERO_KIND) and encoding & ~(CODEC_LZ4 | CIPHER_XTS) == 0 and not any(zero), where, "R3", f"flags are {flags:02x}h")
+        demand(len(payload) - at >= 24 + 4 * checksums, where, "X1", f"{len(payload) - at} bytes are left for a run of {24 + 4 * checksums}")
+        demand(first >= end and first + count <= PAGE_BLOCKS, where, "X2", f"{count} blocks from {first}, behind {end}")
+        demand(kind in (_DATA_KIND, _ZERO_KIND) and encoding & ~(CODEC_LZ4 | CIPHER_XTS) == 0 and not any(zero), where, "X3", f"flags are {flags:02x}h")
         sums = struct.unpack_from(f"<{checksums}I", payload, at + 24)
         if kind == _ZERO_KIND:
-            demand(not any(payload[at:at + 19]) and encoding == 0, where, "R6", "zeros with an extent")
+            demand(not any(payload[at:at + 19]) and encoding == 0, where, "X6", "zeros with an extent")
             runs.append((first, [_zeros(batch, descriptor)] * count))
         else:
             record = (batch.segment, batch.offset + descriptor.payload_offset)
-            demand(0 < extent_id < descriptor.extent_id and segment != 0 and 2 * SECTOR <= offset < 1 << 30 and (segment, offset) < record, where, "R4",
+            demand(0 < extent_id < descriptor.extent_id and segment != 0 and 2 * SECTOR <= offset < 1 << 30 and (segment, offset) < record, where, "X4",
                    f"extent {extent_id} at segment {segment} offset {offset}")
             index, total = place & 15, (place >> 4) + 1
-            demand((stored_bytes == BLOCK if raw else stored_bytes >= 16) and index + count <= total, where, "R5",
+            demand((stored_bytes == BLOCK if raw else stored_bytes >= 16) and index + count <= total, where, "X5",
                    f"{stored_bytes} bytes, blocks {index} to {index + count - 1} of {total}")
             runs.append((first, [
                 Stored(descriptor.extent_id, batch.segment, False, extent_id, segment, offset + (each * BLOCK if raw else 0), stored_bytes,

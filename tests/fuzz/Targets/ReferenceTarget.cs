@@ -49,7 +49,7 @@ internal sealed class ReferenceTarget : FuzzTarget
         var page = default(MapPage);
         if (!ReferenceRun.TryRead(input, RecordId, Batch, Record, ref page, out var mask, out var fault))
             return Refused(fault);
-        Require(input.Length <= ReferenceRun.PayloadBytesMax && mask != 0, "R1 or R2 does not hold");
+        Require(input.Length <= ReferenceRun.PayloadBytesMax && mask != 0, "X1 or X2 does not hold");
         var wanted = page;
         for (var block = 0; block < StoreFormat.PageBlocks; block++)
             RequireSound(in page[block], ((mask >> block) & 1) != 0);
@@ -67,9 +67,9 @@ internal sealed class ReferenceTarget : FuzzTarget
             Require(!entry.IsShared && entry.ExtentId == RecordId && entry.Segment == Batch.Segment && entry.OffsetBytes == Batch.OffsetBytes, "zeros that are not the record's own");
         if (entry.Kind != EntryKind.Data)
             return;
-        Require(entry.IsShared && !entry.IsInherited && entry.ExtentId is > 0 and < RecordId && entry.Segment is > 0 and <= TestStore.Segment, "R4 does not hold");
-        Require(entry.OffsetBytes is >= 8192 and < (1 << 30) + (16 * 4096), "R4 does not hold");
-        Require(entry.IndexInExtent < entry.ExtentBlocks && (entry.IsCompressed ? entry.StoredBytes >= 16 : entry.StoredBytes == 4096), "R5 does not hold");
+        Require(entry.IsShared && !entry.IsInherited && entry.ExtentId is > 0 and < RecordId && entry.Segment is > 0 and <= TestStore.Segment, "X4 does not hold");
+        Require(entry.OffsetBytes is >= 8192 and < (1 << 30) + (16 * 4096), "X4 does not hold");
+        Require(entry.IndexInExtent < entry.ExtentBlocks && (entry.IsCompressed ? entry.StoredBytes >= 16 : entry.StoredBytes == 4096), "X5 does not hold");
     }
 
     private static byte[] Bytes(in MapPage page, ushort mask)
