@@ -230,6 +230,7 @@ public sealed partial class LogicalUnit
     /// <summary>The I_T nexus reset's part here: what the nexus held is let go, its tasks end, and it has a unit attention.</summary>
     internal async ValueTask ResetNexusAsync(ItlNexus itl)
     {
+        itl.Copies.Clear();
         var (_, ended) = tasks.Abort(itl, null);
         lock (gate)
             LetGo(itl);

@@ -66,6 +66,12 @@ public sealed class ScsiTarget
         Copies.Add(this);
     }
 
+    /// <summary>
+    /// Raised after a logical unit was mapped (true) or unmapped (false) under a number, on the thread that changed the map; handlers
+    /// return at once. For transports that tell their initiators without being asked.
+    /// </summary>
+    public event Action<ScsiTarget, int, LogicalUnit, bool>? LunChanged;
+
     public string PortName { get; }
 
     public ushort RelativePortId { get; }
@@ -104,8 +110,10 @@ public sealed class ScsiTarget
             foreach (var nexus in nexuses)
                 Connect(nexus, lun, unit);
             EstablishLunsChange();
-            return true;
         }
+
+        LunChanged?.Invoke(this, lun, unit, true);
+        return true;
     }
 
     /// <summary>
@@ -114,12 +122,14 @@ public sealed class ScsiTarget
     /// </summary>
     public bool RemoveLun(int lun)
     {
+        LogicalUnit removed;
         lock (gate)
         {
             var at = IndexOf(lun);
             if (at < 0)
                 return false;
-            luns[at].Value.RemovePort(this);
+            removed = luns[at].Value;
+            removed.RemovePort(this);
             luns = [.. luns.AsSpan(0, at), .. luns.AsSpan(at + 1)];
             foreach (var nexus in nexuses)
             {
@@ -132,8 +142,10 @@ public sealed class ScsiTarget
             }
 
             EstablishLunsChange();
-            return true;
         }
+
+        LunChanged?.Invoke(this, lun, removed, false);
+        return true;
     }
 
     /// <summary>Begins an I_T nexus. Every logical unit has a power-on unit attention for it.</summary>

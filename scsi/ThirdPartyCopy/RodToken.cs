@@ -63,10 +63,11 @@ internal sealed class RodToken
 
     private readonly byte[] bytes = new byte[Bytes];
     private volatile RodTokenState state = RodTokenState.Valid;
+    private volatile LogicalUnit? unit;
 
     public RodToken(ItlNexus itl, ByteRange[] ranges, ulong identifier, long inactivityMilliseconds)
     {
-        Unit = itl.Unit;
+        unit = itl.Unit;
         Creator = itl.Nexus.InitiatorDeviceName;
         Ranges = ranges;
         InactivityMilliseconds = inactivityMilliseconds;
@@ -80,7 +81,8 @@ internal sealed class RodToken
 
     public ulong Identifier => BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(IdentifierField));
 
-    public LogicalUnit Unit { get; }
+    /// <summary>Whose blocks it represents; null once it has ended, so that what is remembered of it keeps no disk in memory.</summary>
+    public LogicalUnit? Unit => unit;
 
     /// <summary>Name of the initiator device that had it made.</summary>
     public string Creator { get; }
@@ -103,8 +105,10 @@ internal sealed class RodToken
     /// <summary>Ends its life; the first reason stays.</summary>
     public void End(RodTokenState reason)
     {
-        if (state == RodTokenState.Valid)
-            state = reason;
+        if (state != RodTokenState.Valid)
+            return;
+        state = reason;
+        unit = null;
     }
 
     /// <summary>Whether these are its bytes; tells nothing by the time it takes.</summary>

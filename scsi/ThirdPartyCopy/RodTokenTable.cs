@@ -81,10 +81,7 @@ internal sealed class RodTokenTable(Func<long> milliseconds)
         }
 
         if (deletes)
-        {
-            token.End(RodTokenState.Deleted);
-            token.Unit.Tokens.Remove(token);
-        }
+            End(token, RodTokenState.Deleted);
     }
 
     /// <summary>The tokens of a logical unit that can be used.</summary>
@@ -119,11 +116,17 @@ internal sealed class RodTokenTable(Func<long> milliseconds)
         {
             if (token.State != RodTokenState.Valid || token.UseCount > 0 || now - token.UsedMilliseconds <= token.InactivityMilliseconds)
                 continue;
-            token.End(RodTokenState.Expired);
-            token.Unit.Tokens.Remove(token);
+            End(token, RodTokenState.Expired);
         }
 
         return now;
+    }
+
+    private static void End(RodToken token, RodTokenState reason)
+    {
+        var unit = token.Unit;
+        token.End(reason);
+        unit?.Tokens.Remove(token);
     }
 
     private void ForgetOldestEnded()

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
 
@@ -46,7 +47,7 @@ internal static class TokenCommands
         else if (isTypeGiven && type is not (RodToken.TypeDefault or RodToken.TypeChangeVulnerable or RodToken.TypeAny))
             command.FailParameter(TypeField);
         else if (RangeDescriptors.TryRead(command, list, PopulateHeaderBytes, geometry, out var ranges))
-            Create(itl, command, ranges, timeoutSeconds == 0 ? CopyLimits.TokenInactivitySecondsDefault : timeoutSeconds);
+            Create(itl, command, geometry, ranges, timeoutSeconds == 0 ? CopyLimits.TokenInactivitySecondsDefault : timeoutSeconds);
         return default;
     }
 
@@ -62,13 +63,14 @@ internal static class TokenCommands
         var image = list.AsSpan(TokenField, RodToken.Bytes);
         var isZero = BinaryPrimitives.ReadUInt32BigEndian(image) == RodToken.TypeZero;
         RodToken? token = null;
-        if (!TryCheckFormat(command, image) || (!isZero && !TryUse(itl, command, image, out token)))
+        LogicalUnit? source = null;
+        if (!TryCheckFormat(command, image) || (!isZero && !TryUse(itl, command, image, out token, out source)))
             return default;
 
         var domain = itl.Nexus.Target.Copies;
         var deletes = (list[FlagsField] & DeleteBit) != 0;
         var offset = (UInt128)BinaryPrimitives.ReadUInt64BigEndian(list.AsSpan(OffsetField)) * (uint)geometry.LogicalBlockBytes;
-        if (token is not null && !TryCheckToken(itl, command, token, offset, ranges))
+        if (token is not null && !TryCheckToken(command, token, source == itl.Unit, offset, ranges))
         {
             domain.Tokens.EndUse(token, deletes: false);
             return default;
@@ -79,7 +81,7 @@ internal static class TokenCommands
             BinaryPrimitives.ReadUInt32BigEndian(command.Cdb[ListIdField..]),
             hasListId: true,
             (list[FlagsField] & ImmediateBit) != 0);
-        var run = new TokenWriteRun(itl, operation, token, (long)offset, ranges, deletes);
+        var run = new TokenWriteRun(itl, operation, token, source, (long)offset, ranges, deletes);
         if (CopyRun.TryBegin(itl, command, operation))
             return run.Start(itl, command, operation);
         if (token is not null)
@@ -130,7 +132,7 @@ internal static class TokenCommands
     /// <summary>A parameter list of no length is no error, and nothing is done (SBC-4, 5.14.1).</summary>
     private static bool IsEmpty(ScsiCommand command) => BinaryPrimitives.ReadUInt32BigEndian(command.Cdb[10..]) == 0;
 
-    private static void Create(ItlNexus itl, ScsiCommand command, ByteRange[] ranges, long timeoutSeconds)
+    private static void Create(ItlNexus itl, ScsiCommand command, BlockGeometry geometry, ByteRange[] ranges, long timeoutSeconds)
     {
         var operation = new CopyOperation(
             CopyServiceActions.PopulateToken, BinaryPrimitives.ReadUInt32BigEndian(command.Cdb[ListIdField..]), hasListId: true, isBackground: false);
@@ -139,7 +141,11 @@ internal static class TokenCommands
         if (itl.Nexus.Target.Copies.Tokens.Create(itl, ranges, timeoutSeconds * 1000) is { } token)
         {
             itl.Unit.Tokens.Add(token);
-            operation.SetToken(token.Image.ToArray(), token.LengthBytes / itl.Unit.Device.Geometry.LogicalBlockBytes, token.LengthBytes);
+
+            // A resize that revoked all tokens before this one was among them.
+            if (itl.Unit.Device.Geometry.SizeBytes != geometry.SizeBytes)
+                itl.Unit.Tokens.RevokeAll();
+            operation.SetToken(token.Image.ToArray(), token.LengthBytes / geometry.LogicalBlockBytes, token.LengthBytes);
         }
         else
         {
@@ -161,25 +167,34 @@ internal static class TokenCommands
         return false;
     }
 
-    private static bool TryUse(ItlNexus itl, ScsiCommand command, ReadOnlySpan<byte> image, out RodToken? token)
+    private static bool TryUse(ItlNexus itl, ScsiCommand command, ReadOnlySpan<byte> image, out RodToken? token, out LogicalUnit? source)
     {
-        token = itl.Nexus.Target.Copies.Tokens.TryUse(image, out var refusal);
-        if (token is null)
-            command.Fail(refusal);
-        return token is not null;
+        var tokens = itl.Nexus.Target.Copies.Tokens;
+        token = tokens.TryUse(image, out var refusal);
+        source = token?.Unit;
+        if (token is not null && source is not null)
+            return true;
+        if (token is not null)
+        {
+            tokens.EndUse(token, deletes: false);
+            refusal = RodTokenTable.SenseOf(token.State);
+        }
+
+        command.Fail(refusal);
+        return false;
     }
 
     /// <summary>
     /// The token represents at least as much, from the offset on, as the ranges take; and they are not of what it represents, since their
     /// first block would end its validity.
     /// </summary>
-    private static bool TryCheckToken(ItlNexus itl, ScsiCommand command, RodToken token, UInt128 offset, ByteRange[] ranges)
+    private static bool TryCheckToken(ScsiCommand command, RodToken token, bool isOfThisUnit, UInt128 offset, ByteRange[] ranges)
     {
         UInt128 wanted = 0;
         foreach (var range in ranges)
         {
             wanted += (UInt128)range.LengthBytes;
-            if (token.Unit == itl.Unit && token.Touches(range.OffsetBytes, range.LengthBytes))
+            if (isOfThisUnit && token.Touches(range.OffsetBytes, range.LengthBytes))
             {
                 command.FailParameter(RangesLengthField);
                 return false;
@@ -194,9 +209,12 @@ internal static class TokenCommands
 
     /// <summary>The ranges of one WRITE USING TOKEN, in their order, from the token's ranges in theirs.</summary>
     private sealed class TokenWriteRun(
-        ItlNexus itl, CopyOperation operation, RodToken? token, long offsetBytes, ByteRange[] ranges, bool deletes) : CopyRun
+        ItlNexus itl, CopyOperation operation, RodToken? token, LogicalUnit? unit, long offsetBytes, ByteRange[] ranges, bool deletes) : CopyRun
     {
         private readonly CopyTransfer transfer = new(operation);
+
+        /// <summary>The way to what the token represents; null for the token of zeros. It is no nexus that the logical unit knows.</summary>
+        private readonly ItlNexus? way = unit is null ? null : new ItlNexus(itl.Nexus, unit, itl.Lun);
 
         protected override async ValueTask<CopyFault?> RunAsync(ScsiTask? owner)
         {
@@ -243,9 +261,9 @@ internal static class TokenCommands
                     var to = new CopyEnd(itl, range.OffsetBytes + done);
                     if (length % itl.Unit.Device.Geometry.LogicalBlockBytes != 0)
                         return new CopyFault(SenseCodes.InvalidFieldInParameterList, 0);
-                    var fault = token is null
+                    var fault = token is null || way is null
                         ? await transfer.RunZeroAsync(to, length, owner)
-                        : await transfer.RunTokenAsync(token, new CopyEnd(new ItlNexus(itl.Nexus, token.Unit, itl.Lun), source.OffsetBytes), to, length, owner);
+                        : await transfer.RunTokenAsync(token, new CopyEnd(way, source.OffsetBytes), to, length, owner);
                     if (operation.IsAbortRequested || owner is { IsAbortRequested: true })
                         return new CopyFault(SenseCodes.CopyAbortedNoAdditionalSense, 0);
                     if (fault is not null)
