@@ -2,10 +2,11 @@ using CowScsi.Scsi;
 
 namespace CowScsi.Tests.Unit.Scsi;
 
-/// <summary>A logical unit's memory whose fault model the test owns: it outlives the unit, and refuses to save where told.</summary>
+/// <summary>A logical unit's memory whose fault model the test owns: it outlives the unit, and refuses to save, or waits with it, where told.</summary>
 internal sealed class UnitMemory : ILogicalUnitMemory
 {
     private readonly Dictionary<string, byte[]> values = [];
+    private TaskCompletionSource? held;
 
     public bool Refuses { get; set; }
 
@@ -23,12 +24,24 @@ internal sealed class UnitMemory : ILogicalUnitMemory
         }
     }
 
+    /// <summary>Saves wait until <see cref="Release"/>.</summary>
+    public void Hold() => held = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public void Release()
+    {
+        var waiting = held;
+        held = null;
+        waiting?.SetResult();
+    }
+
     public ReadOnlyMemory<byte>? Load(string name) => this[name] is { } value ? value : (ReadOnlyMemory<byte>?)null;
 
-    public ValueTask<bool> SaveAsync(string name, ReadOnlyMemory<byte>? value)
+    public async ValueTask<bool> SaveAsync(string name, ReadOnlyMemory<byte>? value)
     {
+        if (held is { } waiting)
+            await waiting.Task;
         if (Refuses)
-            return new(false);
+            return false;
         lock (values)
         {
             if (value is { } bytes)
@@ -37,6 +50,6 @@ internal sealed class UnitMemory : ILogicalUnitMemory
                 values.Remove(name);
         }
 
-        return new(true);
+        return true;
     }
 }
