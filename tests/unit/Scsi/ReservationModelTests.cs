@@ -47,7 +47,7 @@ public sealed class ReservationModelTests(ITestOutputHelper output)
 
     private sealed class Run : IDisposable
     {
-        private readonly UnitMemory memory = new();
+        private readonly RamMemory memory = new();
         private readonly ReservationModel model = new();
         private readonly Initiator[] initiators = new Initiator[Ports];
         private uint generationBefore;

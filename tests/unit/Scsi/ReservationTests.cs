@@ -16,7 +16,7 @@ public sealed partial class ReservationTests : IDisposable
     private const string WriteOne = "2A 00 00 00 00 00 00 00 01 00";
     private const string ReadOne = "28 00 00 00 00 00 00 00 01 00";
 
-    private readonly UnitMemory memory = new();
+    private readonly RamMemory memory = new();
     private readonly Initiator a;
     private readonly Initiator b;
     private readonly Initiator c;
@@ -301,7 +301,7 @@ public sealed partial class ReservationTests : IDisposable
     public void Change_ThatCannotBeKept_IsRefused_AndWhatWasStays()
     {
         a.AssertGood(Register, List(0, 1, flags: 1));
-        memory.Refuses = true;
+        memory.IsFull = true;
         a.AssertSense(0x044400, "5F 01 01 00 00 00 00 00 18 00", List(1, 0));
         a.AssertSense(0x044400, Register, List(1, 0));
         a.AssertGood(ReadReservation);

@@ -53,7 +53,7 @@ internal sealed class ScsiDocument : IDisposable
     };
 
     private readonly StringBuilder text = new();
-    private readonly Initiator initiator = new(options: new LogicalUnitOptions { Memory = new UnitMemory() });
+    private readonly Initiator initiator = new(options: new LogicalUnitOptions { Memory = new RamMemory() });
 
     public void Dispose() => initiator.Dispose();
 

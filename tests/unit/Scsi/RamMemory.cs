@@ -2,14 +2,18 @@ using CowScsi.Scsi;
 
 namespace CowScsi.Tests.Unit.Scsi;
 
-/// <summary>A logical unit's memory whose fault model the test owns: it outlives the unit, and refuses to save, or waits with it, where told.</summary>
-internal sealed class UnitMemory : ILogicalUnitMemory
+/// <summary>A logical unit's memory whose fault model the test owns: saves can fail, or wait until they are released.</summary>
+internal sealed class RamMemory : ILogicalUnitMemory
 {
-    private readonly Dictionary<string, byte[]> values = [];
+    private readonly Dictionary<string, byte[]> values = new(StringComparer.Ordinal);
     private TaskCompletionSource? held;
 
-    public bool Refuses { get; set; }
+    /// <summary>Saves are refused, and change nothing.</summary>
+    public bool IsFull { get; set; }
 
+    public int Saves { get; private set; }
+
+    /// <summary>A value as it is kept; null where there is none.</summary>
     public byte[]? this[string name]
     {
         get
@@ -34,16 +38,17 @@ internal sealed class UnitMemory : ILogicalUnitMemory
         waiting?.SetResult();
     }
 
-    public ReadOnlyMemory<byte>? Load(string name) => this[name] is { } value ? value : (ReadOnlyMemory<byte>?)null;
+    public ReadOnlyMemory<byte>? Load(string name) => this[name] is { } value ? value : default(ReadOnlyMemory<byte>?);
 
     public async ValueTask<bool> SaveAsync(string name, ReadOnlyMemory<byte>? value)
     {
         if (held is { } waiting)
             await waiting.Task;
-        if (Refuses)
+        if (IsFull)
             return false;
         lock (values)
         {
+            Saves++;
             if (value is { } bytes)
                 values[name] = bytes.ToArray();
             else
