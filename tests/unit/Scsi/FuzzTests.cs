@@ -10,6 +10,10 @@ namespace CowScsi.Tests.Unit.Scsi;
 public sealed class FuzzTests(ITestOutputHelper output)
 {
     private const int CasesPerSeed = 40_000;
+    private const byte PersistentReserveOut = 0x5F;
+
+    /// <summary>Cases after which a reservation that shuts the initiator out is taken away, so that other commands are reached.</summary>
+    private const int ClearEvery = 50;
 
     private static readonly ScsiStatus[] Statuses =
         [ScsiStatus.Good, ScsiStatus.CheckCondition, ScsiStatus.ConditionMet, ScsiStatus.TaskSetFull, ScsiStatus.ReservationConflict];
@@ -32,6 +36,10 @@ public sealed class FuzzTests(ITestOutputHelper output)
             random.NextBytes(data.AsSpan(0, 64));
             var sent = RandomLength(random, blockBytes);
             var room = RandomLength(random, blockBytes);
+            if (cdb.Length >= 10 && cdb[0] == PersistentReserveOut && random.Next(4) != 0)
+                sent = WriteReservationList(random, cdb, data);
+            if (i % ClearEvery == 0)
+                ClearReservations(initiator);
             if (random.Next(16) == 0)
                 initiator.Disk.NextFailure = BlockResult.Fail((BlockOutcome)random.Next(2, 10), random.Next(1 << 20) * 512L);
             var lun = random.Next(32) == 0 ? (ulong)random.NextInt64() : 0;
@@ -72,6 +80,44 @@ public sealed class FuzzTests(ITestOutputHelper output)
         }
 
         return cdb;
+    }
+
+    /// <summary>A list of about the right form: few keys, so that they match, and TransportIDs that are whole as a rule.</summary>
+    private static int WriteReservationList(Random random, byte[] cdb, byte[] data)
+    {
+        data.AsSpan(0, 24).Clear();
+        data[7] = (byte)random.Next(3);
+        data[15] = (byte)random.Next(3);
+        data[17] = (byte)random.Next(4);
+        data[19] = (byte)random.Next(3);
+        data[20] = (byte)(random.Next(2) * 8 | random.Next(2) * 4 | random.Next(2));
+        cdb[2] = (byte)random.Next(10);
+        var isMove = (cdb[1] & 0x1F) == 7;
+        var at = isMove ? 24 : 28;
+        if (isMove || (data[20] & 8) != 0)
+        {
+            for (var count = random.Next(4); count > 0; count--)
+                at += TransportId.Write(data.AsSpan(at), random.Next(3) == 0 ? "iqn.1993-08.org.debian:a" : $"iqn.1993-08.org.debian:{random.Next(6)},i,0x1");
+            BinaryPrimitives.WriteInt32BigEndian(data.AsSpan(isMove ? 20 : 24), isMove ? at - 24 : at - 28);
+        }
+        else
+        {
+            at = 24;
+        }
+
+        for (var flips = random.Next(3) == 0 ? random.Next(1, 4) : 0; flips > 0; flips--)
+            data[random.Next(at)] ^= (byte)(1 << random.Next(8));
+        BinaryPrimitives.WriteInt32BigEndian(cdb.AsSpan(5), random.Next(8) == 0 ? random.Next(at + 8) : at);
+        return random.Next(8) == 0 ? random.Next(at + 1) : at;
+    }
+
+    private static void ClearReservations(Initiator initiator)
+    {
+        initiator.Send("17 00 00 00 00 00");
+        initiator.AssertGood("A4 0A 00 00 00 00 00 00 00 08 00 00", Initiator.Hex("00000000 00 00 0001"));
+        initiator.Send("03 00 00 00 FF 00");
+        initiator.AssertGood("5F 06 00 00 00 00 00 00 18 00", ReservationTests.List(0, 1));
+        initiator.AssertGood("5F 03 00 00 00 00 00 00 18 00", ReservationTests.List(1, 0));
     }
 
     private static int RandomLength(Random random, int blockBytes) => random.Next(6) switch
@@ -118,7 +164,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     {
         0x03 or 0x1A => cdb[4],
         0x12 => BinaryPrimitives.ReadUInt16BigEndian(cdb.AsSpan(3)),
-        0x5A or 0x37 => BinaryPrimitives.ReadUInt16BigEndian(cdb.AsSpan(7)),
+        0x5A or 0x5E or 0x37 => BinaryPrimitives.ReadUInt16BigEndian(cdb.AsSpan(7)),
         0xA0 or 0xA3 or 0xB7 => BinaryPrimitives.ReadUInt32BigEndian(cdb.AsSpan(6)),
         0x84 or 0x9E when cdb.Length >= 14 => BinaryPrimitives.ReadUInt32BigEndian(cdb.AsSpan(10)),
         _ => null,
