@@ -259,15 +259,21 @@ public sealed partial class LogicalUnit
         }
     }
 
-    /// <summary>Puts the medium back in; other nexuses learn it by unit attention.</summary>
-    internal void LoadMedium(ItlNexus requester)
+    /// <summary>
+    /// Puts the medium back in; other nexuses learn it by unit attention. False where it is out and a nexus has locked the door, which then
+    /// lets nothing in either.
+    /// </summary>
+    internal bool TryLoadMedium(ItlNexus requester)
     {
         lock (gate)
         {
             if (isMediumPresent)
-                return;
+                return true;
+            if (HoldsMedium())
+                return false;
             isMediumPresent = true;
             EstablishForOthers(requester, UnitAttention.MediumMayHaveChanged);
+            return true;
         }
     }
 

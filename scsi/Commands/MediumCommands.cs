@@ -52,7 +52,8 @@ internal static class MediumCommands
         {
             if (starts)
             {
-                unit.LoadMedium(itl);
+                if (!unit.TryLoadMedium(itl))
+                    command.Fail(SenseCodes.MediumRemovalPrevented);
                 return default;
             }
 

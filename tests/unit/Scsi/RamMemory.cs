@@ -13,6 +13,21 @@ internal sealed class RamMemory : ILogicalUnitMemory
 
     public int Saves { get; private set; }
 
+    /// <summary>A value as it is kept; null where there is none.</summary>
+    public byte[]? this[string name]
+    {
+        get
+        {
+            lock (values)
+                return values.GetValueOrDefault(name);
+        }
+        set
+        {
+            lock (values)
+                values[name] = value!;
+        }
+    }
+
     /// <summary>Saves wait until <see cref="Release"/>.</summary>
     public void Hold() => held = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -23,7 +38,7 @@ internal sealed class RamMemory : ILogicalUnitMemory
         waiting?.SetResult();
     }
 
-    public ReadOnlyMemory<byte>? Load(string name) => values.TryGetValue(name, out var value) ? value : default(ReadOnlyMemory<byte>?);
+    public ReadOnlyMemory<byte>? Load(string name) => this[name] is { } value ? value : default(ReadOnlyMemory<byte>?);
 
     public async ValueTask<bool> SaveAsync(string name, ReadOnlyMemory<byte>? value)
     {
@@ -31,11 +46,15 @@ internal sealed class RamMemory : ILogicalUnitMemory
             await waiting.Task;
         if (IsFull)
             return false;
-        Saves++;
-        if (value is { } bytes)
-            values[name] = bytes.ToArray();
-        else
-            values.Remove(name);
+        lock (values)
+        {
+            Saves++;
+            if (value is { } bytes)
+                values[name] = bytes.ToArray();
+            else
+                values.Remove(name);
+        }
+
         return true;
     }
 }
