@@ -29,7 +29,7 @@ internal sealed record Stack(string Name, Compression Compression, Encryption En
 internal sealed class BenchOptions
 {
     public const string Usage =
-        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--ring] [--copies] [--no-snapshots] [--random-writes-only] [--recovery-gib N] [--json FILE|-]";
+        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--ring] [--vhost] [--copies] [--no-snapshots] [--random-writes-only] [--recovery-gib N] [--json FILE|-]";
 
     /// <summary>Where stores are made; removed afterwards.</summary>
     public string Directory { get; private set; } = Path.Combine(Path.GetTempPath(), "vdisk-bench");
@@ -49,6 +49,9 @@ internal sealed class BenchOptions
 
     /// <summary>Also what a command costs in a TCMU ring.</summary>
     public bool WithRing { get; private set; }
+
+    /// <summary>Also what a virtual machine gets through a vhost-user socket.</summary>
+    public bool WithVhost { get; private set; }
 
     /// <summary>Also copies within a store, by reference and by bytes.</summary>
     public bool WithCopies { get; private set; }
@@ -76,6 +79,12 @@ internal sealed class BenchOptions
             if (args[i] is "--no-snapshots")
             {
                 options.WithSnapshots = false;
+                continue;
+            }
+
+            if (args[i] is "--vhost")
+            {
+                options.WithVhost = true;
                 continue;
             }
 
