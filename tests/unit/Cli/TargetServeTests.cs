@@ -244,6 +244,24 @@ public sealed class TargetServeTests
         Assert.DoesNotContain("LUN", await store.Cli.DoAsync("target", "show", "db"), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task DiskOnNoTarget_IsNotServed_AndServingItByNameSaysSo()
+    {
+        await using var store = await CliStore.CreateAsync();
+        await store.Cli.DoAsync("create", "a", "--size", "1MiB");
+        using (var list = JsonDocument.Parse(await store.Cli.DoAsync("target", "list", "--json")))
+            await store.Cli.DoAsync("target", "delete", list.RootElement.GetProperty("targets").GetProperty("targets")[0].GetProperty("name").GetString()!);
+        Assert.Contains("target map", await store.Cli.FailAsync(ExitCode.NotFound, "serve", "a", "--portal", "127.0.0.1:0"), StringComparison.Ordinal);
+        await store.ServeAsync();
+        Assert.Empty(store.Server.Served);
+        var made = await store.Cli.RunAsync("create", "b", "--size", "1MiB");
+        Assert.Equal(0, made.Code);
+        Assert.Contains("target map", made.Error, StringComparison.Ordinal);
+        await store.Cli.DoAsync("target", "create", Db, "--all-disks");
+        Assert.Equal(["a", "b"], store.Server.Served.Select(disk => disk.Name));
+        Assert.EndsWith("/2", Last(await store.Cli.DoAsync("create", "c", "--size", "1MiB")), StringComparison.Ordinal);
+    }
+
     private static string Last(string output) => "iscsi://" + output.Trim().Split("iscsi://")[^1];
 
     private static string PortalOf(CliStore store)
