@@ -8,7 +8,7 @@ namespace CowScsi.Scsi;
 /// parameters and medium state are then shared, as SAM-5 has it.
 /// </summary>
 /// <remarks>Mode parameters, medium state and the list of nexuses are guarded by one lock; single values are read without it.</remarks>
-public sealed class LogicalUnit
+public sealed partial class LogicalUnit
 {
     private const int ServiceActionMask = 0x1F;
 
@@ -35,9 +35,11 @@ public sealed class LogicalUnit
         Identity = identity;
         Options = options;
         tasks = new TaskSet(options.TasksMax);
-        mode = DefaultMode;
-        commands = CommandTable.For(device.Geometry, options.IsRemovable);
+        savedMode = LoadMode();
+        mode = SavedOrDefaultMode;
+        commands = CommandTable.For(device.Geometry, options);
         device.GeometryChanged += OnGeometryChanged;
+        ResumeErasure();
     }
 
     public BlockDevice Device { get; }
@@ -61,9 +63,6 @@ public sealed class LogicalUnit
 
     internal ModeParameters Mode => mode;
 
-    /// <summary>What the mode parameters are after a reset: the write cache is on where there is one.</summary>
-    internal ModeParameters DefaultMode => new(Device.Geometry.HasVolatileCache, false, false);
-
     internal bool IsMediumPresent => isMediumPresent;
 
     internal bool IsWriteProtected => Options.IsReadOnly || Device.Geometry.IsReadOnly || mode.IsSoftwareWriteProtected;
@@ -84,6 +83,7 @@ public sealed class LogicalUnit
     public async ValueTask CloseAsync()
     {
         Device.GeometryChanged -= OnGeometryChanged;
+        await EndOperationAsync();
         await tasks.CloseAsync();
         Scratch.Release();
     }
@@ -194,7 +194,7 @@ public sealed class LogicalUnit
     }
 
     /// <summary>
-    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to their defaults, nobody holds the medium, and every
+    /// Logical unit reset (SAM-5, 6.3.3): every task ends, mode parameters go back to what is saved, nobody holds the medium, and every
     /// nexus has a unit attention.
     /// </summary>
     internal async ValueTask ResetAsync(UnitAttention condition)
@@ -209,7 +209,7 @@ public sealed class LogicalUnit
         await ended;
         lock (gate)
         {
-            mode = DefaultMode;
+            mode = SavedOrDefaultMode;
             foreach (var itl in nexuses)
             {
                 LetGo(itl);
@@ -229,17 +229,6 @@ public sealed class LogicalUnit
     }
 
     internal bool HasTask(ItlNexus itl, ulong? tag) => tasks.Contains(itl, tag);
-
-    internal void SetMode(ItlNexus requester, ModeParameters wanted)
-    {
-        lock (gate)
-        {
-            if (mode == wanted)
-                return;
-            mode = wanted;
-            EstablishForOthers(requester, UnitAttention.ModeParametersChanged);
-        }
-    }
 
     /// <summary>Reserves the logical unit for a nexus; false where another one has it.</summary>
     internal bool TryReserve(ItlNexus itl)
@@ -337,6 +326,9 @@ public sealed class LogicalUnit
             return default;
         }
 
+        if (IsHeldUp(entry, command))
+            return default;
+
         if ((entry.Traits & CommandTraits.Medium) != 0 && !isMediumPresent)
         {
             command.Fail(SenseCodes.MediumNotPresent);
@@ -420,7 +412,7 @@ public sealed class LogicalUnit
     {
         lock (gate)
         {
-            commands = CommandTable.For(device.Geometry, Options.IsRemovable);
+            commands = CommandTable.For(device.Geometry, Options);
             foreach (var itl in nexuses)
                 itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
         }

@@ -41,7 +41,7 @@ internal sealed partial class SegmentLog : IDisposable
     private const int SealedBatchesMax = 20;
 
     /// <summary>The file grows in such steps ahead of the appends, so that an accepted append cannot run out of space.</summary>
-    private const int RoomStepBytes = 8 << 20;
+    public const int RoomStepBytes = 8 << 20;
 
     private readonly object gate = new();
     private readonly SegmentTable segments;

@@ -42,6 +42,18 @@ internal sealed class OwnerMap
         }
     }
 
+    /// <summary>Stored bytes of the line's layers, whatever of them is overwritten further up.</summary>
+    public long StoredBytes()
+    {
+        lock (building)
+        {
+            long sum = 0;
+            foreach (var layer in rootFirst)
+                sum += layer.StoredBytes;
+            return sum;
+        }
+    }
+
     /// <summary>A new head on top of the line (a snapshot was taken). Under all stripe locks.</summary>
     public void Push(LayerState head)
     {

@@ -322,6 +322,9 @@ public sealed partial class Store : IDisposable
         StartKeeper(); // Until the first checkpoint the log alone is the store; it is rebuilt from nothing in no time.
     }
 
+    /// <summary>What the file system has left for data: the log refuses data, at the earliest, when this is zero.</summary>
+    internal long AvailableBytes => Math.Max(0, directory.FreeBytes - Reserve() - SegmentLog.RoomStepBytes);
+
     /// <summary>Free space that guests' data does not get: the operator's reserve and what a checkpoint would need now.</summary>
     private long Reserve() => options.ReservedBytes + map!.CheckpointBytes;
 

@@ -235,6 +235,9 @@ public sealed partial class Volume : IDisposable
     public unsafe VolumeOutcome ReadStoredVectors(uint segment, uint offsetBytes, void* vectors, int vectorCount, long lengthBytes, bool mayWait) =>
         store.ReadStoredVectors(new LogPosition(segment, offsetBytes), vectors, vectorCount, lengthBytes, mayWait);
 
+    /// <summary>Bytes that data may still take in the store, and those that the live blocks of the volume's layers take.</summary>
+    public (long AvailableBytes, long UsedBytes) GetSpace() => (store.AvailableBytes, owners.StoredBytes());
+
     /// <summary>Makes everything written so far durable.</summary>
     public ValueTask<FileOutcome> FlushAsync() => store.Log.FlushAsync();
 

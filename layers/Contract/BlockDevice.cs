@@ -91,6 +91,12 @@ public abstract class BlockDevice : IAsyncDisposable
     /// </summary>
     public virtual AllocationRun GetAllocation(long offsetBytes, long lengthBytes) => new(offsetBytes, lengthBytes, AllocationState.Mapped);
 
+    /// <summary>
+    /// Room for data, and what this device's data takes; null where the device does not know. It is asked while guests write: a look at the
+    /// file system, and no more.
+    /// </summary>
+    public virtual BlockSpace? GetSpace() => null;
+
     /// <summary>Lets the device go. The owner calls it when the last request has completed.</summary>
     public virtual ValueTask DisposeAsync()
     {

@@ -109,6 +109,12 @@ internal sealed partial class Disk : BlockDevice
         return new AllocationRun(offsetBytes, at - offsetBytes, state ?? AllocationState.Deallocated);
     }
 
+    public override BlockSpace? GetSpace()
+    {
+        var (available, used) = volume.GetSpace();
+        return new BlockSpace(available, used);
+    }
+
     /// <summary>Runs a request on a thread that may wait.</summary>
     public BlockResult RunWaiting(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
     {

@@ -45,6 +45,8 @@ internal sealed class DiskHandle : BlockDevice
             : disk.CopyFromAsync(handle.disk, sourceOffsetBytes, offsetBytes, lengthBytes);
     }
 
+    public override BlockSpace? GetSpace() => disk.GetSpace();
+
     public override AllocationRun GetAllocation(long offsetBytes, long lengthBytes) => disk.GetAllocation(offsetBytes, lengthBytes);
 
     public override ValueTask DisposeAsync()

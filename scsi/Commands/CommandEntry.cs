@@ -5,7 +5,7 @@ internal delegate ValueTask CommandHandler(ItlNexus itl, ScsiCommand command);
 
 /// <summary>What the checks before the handler have to know of a command.</summary>
 [Flags]
-internal enum CommandTraits : byte
+internal enum CommandTraits : ushort
 {
     None = 0,
 
@@ -24,6 +24,15 @@ internal enum CommandTraits : byte
     /// <summary>Is carried out although another nexus has reserved the logical unit (SPC-2, 5.5.1).</summary>
     IgnoresReservation = 16,
 
+    /// <summary>Is carried out while the medium is being formatted or sanitized (SBC-4, 4.11.2 and 4.33).</summary>
+    DuringErasure = 256,
+
+    /// <summary>Is carried out although the last SANITIZE failed: another one.</summary>
+    AfterFailedSanitize = 512,
+
+    /// <summary>Is carried out although the last FORMAT UNIT failed: another one, or a SANITIZE.</summary>
+    AfterFailedFormat = 1024,
+
     /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
     ThirdPartyCopy = 32,
 }
@@ -40,6 +49,9 @@ internal enum CommandCondition : byte
 
     /// <summary>The device takes atomic writes.</summary>
     Atomic = 16,
+
+    /// <summary>The logical unit has a memory: what is begun here does not stay half-done.</summary>
+    Remembers = 32,
 }
 
 /// <summary>

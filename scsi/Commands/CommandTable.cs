@@ -15,9 +15,13 @@ internal sealed class CommandTable
     /// <summary>Recommended timeout of commands that wait for everything unwritten, or work through a whole medium.</summary>
     public const uint LongTimeoutSeconds = 120;
 
+    /// <summary>The same of commands that write or read all of a large one.</summary>
+    public const uint ErasureTimeoutSeconds = 7200;
+
     private const CommandTraits Read = CommandTraits.Medium;
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
-    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation;
+    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.DuringErasure;
+    private const CommandTraits Erase = Write | CommandTraits.Exclusive | CommandTraits.AfterFailedSanitize | CommandTraits.AfterFailedFormat;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -28,17 +32,20 @@ internal sealed class CommandTable
     [
         new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady, CommandTraits.Medium),
         new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
+        new("FORMAT UNIT", "04 3F 00 00 00 00", FormatUnitCommand.Execute, Write | CommandTraits.Exclusive | CommandTraits.AfterFailedFormat,
+            condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
         new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, Always),
-        new("MODE SELECT(6)", "15 10 00 00 FF 00", ModeSelectCommand.Execute),
+        new("MODE SELECT(6)", "15 11 00 00 FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive),
         new("RESERVE(6)", "16 00 00 00 00 00", PrimaryCommands.Reserve, CommandTraits.IgnoresReservation),
         new("RELEASE(6)", "17 00 00 00 00 00", PrimaryCommands.Release, CommandTraits.IgnoresReservation),
-        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute),
+        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, CommandTraits.DuringErasure),
         new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds),
         new("START STOP UNIT", "1B 01 00 00 F5 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds),
+        new("SEND DIAGNOSTIC", "1D F4 00 FF FF 00", SendDiagnosticCommand.Execute, Read, timeoutSeconds: ErasureTimeoutSeconds),
         new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow, condition: CommandCondition.Removable),
         new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10, Read),
         new("READ(10)", "28 18 FF FF FF FF 00 FF FF 00", TransferCommands.Read, Read),
@@ -54,8 +61,16 @@ internal sealed class CommandTable
         new("WRITE SAME(10)", "41 00 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
-        new("MODE SELECT(10)", "55 10 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute),
-        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute),
+        new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.Overwrite, Erase,
+            serviceAction: 0x01, condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
+        new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.BlockErase, Erase,
+            serviceAction: 0x02, condition: CommandCondition.Remembers | CommandCondition.Thin, timeoutSeconds: ErasureTimeoutSeconds),
+        new("SANITIZE", "48 00 00 00 00 00 00 FF FF 00", SanitizeCommand.ExitFailureMode, Erase,
+            serviceAction: 0x1F, condition: CommandCondition.Remembers),
+        new("LOG SELECT", "4C 02 FF FF 00 00 00 FF FF 00", LogSenseCommand.Select),
+        new("LOG SENSE", "4D 00 FF FF 00 FF FF FF FF 00", LogSenseCommand.Sense, CommandTraits.DuringErasure),
+        new("MODE SELECT(10)", "55 11 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive),
+        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, CommandTraits.DuringErasure),
         new("EXTENDED COPY(LID1)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid1,
             CommandTraits.ThirdPartyCopy, CopyServiceActions.ExtendedCopyLid1, timeoutSeconds: LongTimeoutSeconds),
         new("EXTENDED COPY(LID4)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid4,
@@ -94,9 +109,10 @@ internal sealed class CommandTable
         new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
             serviceAction: 0x12, condition: CommandCondition.Thin),
         new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, Always),
-        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute, serviceAction: 0x0C),
+        new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute,
+            CommandTraits.DuringErasure, serviceAction: 0x0C),
         new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
-            PrimaryCommands.ReportTaskManagementFunctions, serviceAction: 0x0D),
+            PrimaryCommands.ReportTaskManagementFunctions, CommandTraits.DuringErasure, serviceAction: 0x0D),
         new("READ(12)", "A8 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(12)", "AA 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(12)", "AE 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
@@ -131,9 +147,10 @@ internal sealed class CommandTable
     public static CommandTable Least => Tables[CommandCondition.NotThin | CommandCondition.NotRemovable];
 
     /// <summary>The table for a kind of logical unit.</summary>
-    public static CommandTable For(BlockGeometry geometry, bool isRemovable) => Tables[
+    public static CommandTable For(BlockGeometry geometry, LogicalUnitOptions options) => Tables[
         (LogicalUnit.IsThin(geometry) ? CommandCondition.Thin : CommandCondition.NotThin) |
-        (isRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable) |
+        (options.IsRemovable ? CommandCondition.Removable : CommandCondition.NotRemovable) |
+        (options.Memory is null ? CommandCondition.Always : CommandCondition.Remembers) |
         (BlockLimits.HasAtomicWrites(geometry) ? CommandCondition.Atomic : CommandCondition.Always)];
 
     /// <summary>Whether an operation code is one of those that a service action tells apart.</summary>
@@ -155,7 +172,13 @@ internal sealed class CommandTable
             foreach (var removable in new[] { CommandCondition.Removable, CommandCondition.NotRemovable })
             {
                 foreach (var atomic in new[] { CommandCondition.Always, CommandCondition.Atomic })
-                    tables.Add(thin | removable | atomic, new CommandTable(thin | removable | atomic));
+                {
+                    foreach (var remembers in new[] { CommandCondition.Always, CommandCondition.Remembers })
+                    {
+                        var holds = thin | removable | atomic | remembers;
+                        tables.Add(holds, new CommandTable(holds));
+                    }
+                }
             }
         }
 

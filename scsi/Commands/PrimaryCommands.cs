@@ -14,23 +14,28 @@ internal static class PrimaryCommands
     public static ValueTask TestUnitReady(ItlNexus itl, ScsiCommand command) => default;
 
     /// <summary>
-    /// REQUEST SENSE (SPC-5, 6.39): returns as data, and thereby clears, a pending unit attention condition; else why the logical unit
-    /// is not ready; else NO SENSE.
+    /// REQUEST SENSE (SPC-5, 6.39): returns as data, and thereby clears, a pending unit attention condition; else how far an operation
+    /// on the medium is, or why the logical unit is not ready; else NO SENSE.
     /// </summary>
     public static ValueTask RequestSense(ItlNexus itl, ScsiCommand command)
     {
         var code = SenseCodes.NoSense;
+        var detail = default(SenseDetail);
         if (itl.Attentions.TryTake(out var condition))
         {
             itl.OnReported(condition);
             code = UnitAttentionSet.Sense(condition);
+        }
+        else if (itl.Unit.TryGetOperationSense(out var operation, out var progress))
+        {
+            (code, detail) = (operation, progress);
         }
         else if (!itl.Unit.IsMediumPresent)
         {
             code = SenseCodes.MediumNotPresent;
         }
 
-        AnswerSense(command, code);
+        AnswerSense(command, code, detail);
         return default;
     }
 
@@ -50,10 +55,10 @@ internal static class PrimaryCommands
     }
 
     /// <summary>Returns sense data as data-in, in the format the DESC bit asks for.</summary>
-    public static void AnswerSense(ScsiCommand command, SenseCode code)
+    public static void AnswerSense(ScsiCommand command, SenseCode code, SenseDetail detail = default)
     {
         Span<byte> sense = stackalloc byte[SenseData.BytesMax];
-        var length = SenseData.Write(sense, (command.Cdb[1] & DescriptorBit) != 0, code);
+        var length = SenseData.Write(sense, (command.Cdb[1] & DescriptorBit) != 0, code, detail);
         AllocationWriter.Answer(command, sense[..length], command.Cdb[4]);
     }
 

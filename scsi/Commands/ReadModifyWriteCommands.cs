@@ -105,6 +105,7 @@ internal static class ReadModifyWriteCommands
                 return;
             var options = TransferCommands.WriteOptionsOf(unit, TransferCommands.HasForceUnitAccess(command)) | WriteOptions.Atomic;
             var data = command.DataOut.Slice(range.LengthBytes, range.LengthBytes);
+            unit.CountWrite(range);
             TransferCommands.Finish(await unit.Device.WriteAsync(range.OffsetBytes, data, options), command, geometry);
         }
         finally

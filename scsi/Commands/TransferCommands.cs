@@ -16,6 +16,7 @@ internal static class TransferCommands
         if (!BlockRange.TryDecode(command, geometry, out var range))
             return default;
 
+        unit.CountRead(range.BlockCount);
         command.TransferLengthWanted = range.LengthBytes;
         var room = Math.Min(range.LengthBytes, command.DataIn.Length);
         var wholeBytes = room - (room & (geometry.LogicalBlockBytes - 1));
@@ -37,6 +38,7 @@ internal static class TransferCommands
         var geometry = unit.Device.Geometry;
         if (!BlockRange.TryDecode(command, geometry, out var range) || !TryGetWriteData(command, range, out var data))
             return default;
+        unit.CountWrite(range);
         if (data.IsEmpty)
             return default;
 

@@ -65,6 +65,7 @@ internal static class VerifyCommand
         }
 
         range = range with { BlockCount = (uint)(data.Length / geometry.LogicalBlockBytes) };
+        itl.Unit.CountWrite(range);
         return WriteAndVerifyAsync(itl.Unit, command, geometry, range, data, check == ByteCheck.EachBlock);
     }
 

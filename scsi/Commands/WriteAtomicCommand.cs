@@ -49,7 +49,10 @@ internal static class WriteAtomicCommand
             return default;
         }
 
-        if (!HasAllData(command, range) || range.BlockCount == 0)
+        if (!HasAllData(command, range))
+            return default;
+        unit.CountWrite(range);
+        if (range.BlockCount == 0)
             return default;
         var options = TransferCommands.WriteOptionsOf(unit, TransferCommands.HasForceUnitAccess(command)) | WriteOptions.Atomic;
         var pending = unit.Device.WriteAsync(range.OffsetBytes, command.DataOut.Slice(0, range.LengthBytes), options);

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
@@ -19,40 +20,67 @@ internal static class ModePages
 
     public const byte SubpageFormatBit = 0x40;
 
+    /// <summary>PS, in a page's first byte: the page can be saved.</summary>
+    public const byte Savable = 0x80;
+
     private const byte WriteCacheEnable = 0x04;
     private const byte DescriptorSense = 0x04;
     private const byte SoftwareWriteProtect = 0x08;
 
     private static readonly ModePage[] All =
     [
-        new(0x01, 0x00, 0x0A),
+        new ErrorRecoveryPage(),
         new(0x02, 0x00, 0x0E),
         new CachingPage(),
         new ControlPage(),
         new(0x0A, 0x01, 0x1C),
         new(0x1A, 0x00, 0x26),
         new InformationalExceptionsPage(),
+        new ProvisioningPage(),
     ];
 
     /// <summary>Every page, ascending by page and subpage code.</summary>
     public static ReadOnlySpan<ModePage> Pages => All;
 
     /// <summary>The page with these codes; null where there is none.</summary>
-    public static ModePage? Find(int code, int subcode)
+    public static ModePage? Find(int code, int subcode, BlockGeometry geometry)
     {
         foreach (var page in All)
         {
-            if (page.Code == code && page.Subcode == subcode)
+            if (page.Code == code && page.Subcode == subcode && page.AppliesTo(geometry))
                 return page;
         }
 
         return null;
     }
 
+    /// <summary>
+    /// Read-write error recovery, SBC-4 6.5.10: nothing is recovered here, so no counts or limits; LBPERE where there are thresholds.
+    /// </summary>
+    private sealed class ErrorRecoveryPage() : ModePage(0x01, 0x00, 0x0A)
+    {
+        private const byte ReportsThresholds = 0x80;
+
+        protected override void FillValues(Span<byte> page, ModeParameters values, BlockGeometry geometry)
+        {
+            if (values.ReportsThresholds && LogicalUnit.IsThin(geometry))
+                page[7] = ReportsThresholds;
+        }
+
+        protected override void FillChangeable(Span<byte> page, BlockGeometry geometry)
+        {
+            if (LogicalUnit.IsThin(geometry))
+                page[7] = ReportsThresholds;
+        }
+
+        public override ModeParameters Read(ReadOnlySpan<byte> page, ModeParameters values) =>
+            values with { ReportsThresholds = (page[7] & ReportsThresholds) != 0 };
+    }
+
     /// <summary>Caching, SBC-4 6.5.6. WCE can be changed where the device has a cache at all.</summary>
     private sealed class CachingPage() : ModePage(0x08, 0x00, 0x12)
     {
-        protected override void FillValues(Span<byte> page, ModeParameters values)
+        protected override void FillValues(Span<byte> page, ModeParameters values, BlockGeometry geometry)
         {
             if (values.IsWriteCacheEnabled)
                 page[2] |= WriteCacheEnable;
@@ -75,7 +103,7 @@ internal static class ModePages
         private const byte UnrestrictedReordering = 0x10;
         private const byte UnlimitedBusyTimeout = 0xFF;
 
-        protected override void FillValues(Span<byte> page, ModeParameters values)
+        protected override void FillValues(Span<byte> page, ModeParameters values, BlockGeometry geometry)
         {
             page[2] = GlobalLoggingSaveDisable;
             if (values.UsesDescriptorSense)
@@ -99,12 +127,56 @@ internal static class ModePages
         };
     }
 
+    /// <summary>
+    /// Logical block provisioning, SBC-4 6.5.9: a soft threshold for what is available, which arms when that grows, and one for what is
+    /// used. Every nexus is told (SITUA is zero).
+    /// </summary>
+    private sealed class ProvisioningPage() : ModePage(0x1C, 0x02, 12 + (2 * DescriptorBytes))
+    {
+        private const int DescriptorBytes = 8;
+        private const int AvailableAt = 16;
+        private const int UsedAt = AvailableAt + DescriptorBytes;
+        private const byte Enabled = 0x80;
+        private const byte ArmsDecreasing = 0x02;
+        private const byte ArmsIncreasing = 0x01;
+        private const byte AvailableResource = 0x01;
+        private const byte UsedResource = 0x02;
+
+        public override bool AppliesTo(BlockGeometry geometry) => LogicalUnit.IsThin(geometry);
+
+        protected override void FillValues(Span<byte> page, ModeParameters values, BlockGeometry geometry)
+        {
+            Fill(page[AvailableAt..], values.Available, ArmsDecreasing, AvailableResource);
+            Fill(page[UsedAt..], values.Used, ArmsIncreasing, UsedResource);
+        }
+
+        protected override void FillChangeable(Span<byte> page, BlockGeometry geometry)
+        {
+            var all = new Threshold(IsEnabled: true, uint.MaxValue);
+            Fill(page[AvailableAt..], all, 0, 0);
+            Fill(page[UsedAt..], all, 0, 0);
+        }
+
+        public override ModeParameters Read(ReadOnlySpan<byte> page, ModeParameters values) =>
+            values with { Available = ReadThreshold(page[AvailableAt..]), Used = ReadThreshold(page[UsedAt..]) };
+
+        private static void Fill(Span<byte> descriptor, Threshold threshold, byte arming, byte resource)
+        {
+            descriptor[0] = (byte)((threshold.IsEnabled ? Enabled : 0) | arming);
+            descriptor[1] = resource;
+            BinaryPrimitives.WriteUInt32BigEndian(descriptor[4..], threshold.Count);
+        }
+
+        private static Threshold ReadThreshold(ReadOnlySpan<byte> descriptor) =>
+            new((descriptor[0] & Enabled) != 0, BinaryPrimitives.ReadUInt32BigEndian(descriptor[4..]));
+    }
+
     /// <summary>Informational exceptions control, SBC-4 6.5.8: none are reported (DEXCPT).</summary>
     private sealed class InformationalExceptionsPage() : ModePage(0x1C, 0x00, 0x0A)
     {
         private const byte ExceptionsDisabled = 0x08;
 
-        protected override void FillValues(Span<byte> page, ModeParameters values) => page[2] = ExceptionsDisabled;
+        protected override void FillValues(Span<byte> page, ModeParameters values, BlockGeometry geometry) => page[2] = ExceptionsDisabled;
     }
 }
 
@@ -135,12 +207,15 @@ internal class ModePage
     public int Length { get; }
 
     /// <summary>Writes the page with the given parameters and returns its length.</summary>
-    public int WriteValues(Span<byte> destination, ModeParameters values)
+    public int WriteValues(Span<byte> destination, ModeParameters values, BlockGeometry geometry)
     {
         WriteHeader(destination);
-        FillValues(destination[..Length], values);
+        FillValues(destination[..Length], values, geometry);
         return Length;
     }
+
+    /// <summary>Whether a logical unit over a device of this geometry has the page.</summary>
+    public virtual bool AppliesTo(BlockGeometry geometry) => true;
 
     /// <summary>Writes the page with a one for each bit that can be changed and returns its length.</summary>
     public int WriteChangeable(Span<byte> destination, BlockGeometry geometry)
@@ -154,7 +229,7 @@ internal class ModePage
     public virtual ModeParameters Read(ReadOnlySpan<byte> page, ModeParameters values) => values;
 
     /// <summary>Sets the fields behind the header, which is zero so far. Offsets count from the start of the page.</summary>
-    protected virtual void FillValues(Span<byte> page, ModeParameters values)
+    protected virtual void FillValues(Span<byte> page, ModeParameters values, BlockGeometry geometry)
     {
     }
 
@@ -162,7 +237,7 @@ internal class ModePage
     {
     }
 
-    /// <summary>PS stays zero: no page can be saved.</summary>
+    /// <summary>PS stays zero: whether pages can be saved is the logical unit's matter (<see cref="ModePages.Savable"/>).</summary>
     private void WriteHeader(Span<byte> destination)
     {
         destination[..Length].Clear();

@@ -4,14 +4,16 @@ using System.Runtime.CompilerServices;
 namespace CowScsi.Scsi;
 
 /// <summary>
-/// MODE SELECT of 6 and 10 bytes (SPC-5, 6.12 and 6.13). The list is copied once and checked as a whole; only then the parameters change.
-/// Saving (SP) is refused by the usage mask.
+/// MODE SELECT of 6 and 10 bytes (SPC-5, 6.12 and 6.13). The list is copied once and checked as a whole; only then the parameters change,
+/// and with SP all of them are saved. It runs alone in the task set, so that two of them are saved in the order in which they took effect.
 /// </summary>
 internal static class ModeSelectCommand
 {
     private const byte ModeSelect6 = 0x15;
     private const byte PageFormatBit = 0x10;
     private const int PageFormatBitNumber = 4;
+    private const byte SavePagesBit = 0x01;
+    private const int SavePagesBitNumber = 0;
     private const int MediumTypeShort = 1;
     private const int MediumTypeLong = 2;
     private const byte PageCodeMask = 0x3F;
@@ -24,6 +26,13 @@ internal static class ModeSelectCommand
         var isShort = command.Cdb[0] == ModeSelect6;
         var listBytes = isShort ? command.Cdb[4] : BinaryPrimitives.ReadUInt16BigEndian(command.Cdb[7..]);
         command.TransferLengthWanted = listBytes;
+        var saves = (command.Cdb[1] & SavePagesBit) != 0;
+        if (saves && itl.Unit.Options.Memory is null)
+        {
+            command.FailCdb(1, SavePagesBitNumber);
+            return default;
+        }
+
         if (listBytes == 0)
             return default;
         if (listBytes > ListBytesMax || command.DataOut.Length < listBytes)
@@ -41,20 +50,23 @@ internal static class ModeSelectCommand
 
         Span<byte> list = stackalloc byte[ListBytesMax];
         list = list[..command.DataOut.CopyTo(list[..listBytes])];
-        return TryRead(itl.Unit, command, list, isShort, out var wanted) ? ApplyAsync(itl, command, wanted) : default;
+        return TryRead(itl.Unit, command, list, isShort, out var wanted) ? ApplyAsync(itl, command, wanted, saves) : default;
     }
 
     /// <summary>
-    /// Makes the parameters current. Turning the write cache off makes durable what it holds before the command ends.
+    /// Makes the parameters current, and saves them where that is asked for. Turning the write cache off makes durable what it holds before
+    /// the command ends.
     /// </summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private static async ValueTask ApplyAsync(ItlNexus itl, ScsiCommand command, ModeParameters wanted)
+    private static async ValueTask ApplyAsync(ItlNexus itl, ScsiCommand command, ModeParameters wanted, bool saves)
     {
         var unit = itl.Unit;
         var wasCached = unit.Mode.IsWriteCacheEnabled;
         unit.SetMode(itl, wanted);
         if (wasCached && !wanted.IsWriteCacheEnabled)
             TransferCommands.Finish(await unit.Device.FlushAsync(), command, unit.Device.Geometry);
+        if (saves && command.Status == ScsiStatus.Good && !await unit.SaveModeAsync(wanted))
+            command.Fail(SenseCodes.InternalTargetFailure);
     }
 
     private static bool TryRead(LogicalUnit unit, ScsiCommand command, ReadOnlySpan<byte> list, bool isShort, out ModeParameters wanted)
@@ -73,7 +85,7 @@ internal static class ModeSelectCommand
                 return false;
             }
 
-            var page = ModePages.Find(rest[0] & PageCodeMask, isSubpage ? rest[1] : 0);
+            var page = ModePages.Find(rest[0] & PageCodeMask, isSubpage ? rest[1] : 0, unit.Device.Geometry);
             if (page is null || isSubpage != (page.Subcode != 0))
             {
                 command.FailParameter(at);
@@ -139,7 +151,7 @@ internal static class ModeSelectCommand
     {
         Span<byte> present = stackalloc byte[ModePages.PageBytesMax];
         Span<byte> changeable = stackalloc byte[ModePages.PageBytesMax];
-        page.WriteValues(present, unit.Mode);
+        page.WriteValues(present, unit.Mode, unit.Device.Geometry);
         page.WriteChangeable(changeable, unit.Device.Geometry);
 
         for (var i = 1; i < page.HeaderBytes && i < rest.Length; i++)

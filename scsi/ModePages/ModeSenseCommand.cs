@@ -30,7 +30,7 @@ internal static class ModeSenseCommand
         var unit = itl.Unit;
         var cdb = command.Cdb;
         var control = (PageControl)(cdb[PageField] >> ControlShift);
-        if (control == PageControl.Saved)
+        if (control == PageControl.Saved && unit.Options.Memory is null)
         {
             command.Fail(SenseCodes.SavingParametersNotSupported);
             return default;
@@ -78,18 +78,23 @@ internal static class ModeSenseCommand
     private static int WritePages(LogicalUnit unit, Span<byte> destination, int code, int subcode, PageControl control)
     {
         var length = 0;
+        var geometry = unit.Device.Geometry;
         foreach (var page in ModePages.Pages)
         {
             var isChosen = (code == ModePages.AllPages || page.Code == code) &&
                 (subcode == ModePages.AllSubpages || page.Subcode == subcode);
-            if (!isChosen)
+            if (!isChosen || !page.AppliesTo(geometry))
                 continue;
+            var first = length;
             length += control switch
             {
-                PageControl.Current => page.WriteValues(destination[length..], unit.Mode),
-                PageControl.Default => page.WriteValues(destination[length..], unit.DefaultMode),
-                _ => page.WriteChangeable(destination[length..], unit.Device.Geometry),
+                PageControl.Current => page.WriteValues(destination[length..], unit.Mode, geometry),
+                PageControl.Default => page.WriteValues(destination[length..], unit.DefaultMode, geometry),
+                PageControl.Saved => page.WriteValues(destination[length..], unit.SavedOrDefaultMode, geometry),
+                _ => page.WriteChangeable(destination[length..], geometry),
             };
+            if (unit.Options.Memory is not null)
+                destination[first] |= ModePages.Savable;
         }
 
         return length;

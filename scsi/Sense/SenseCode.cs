@@ -25,11 +25,18 @@ internal static class SenseCodes
 
     public static readonly SenseCode NotReadyCauseNotReportable = new(SenseKey.NotReady, 0x04, 0x00);
     public static readonly SenseCode NotReadyManualInterventionRequired = new(SenseKey.NotReady, 0x04, 0x03);
+    public static readonly SenseCode FormatInProgress = new(SenseKey.NotReady, 0x04, 0x04);
+    public static readonly SenseCode SelfTestInProgress = new(SenseKey.NotReady, 0x04, 0x09);
+    public static readonly SenseCode SanitizeInProgress = new(SenseKey.NotReady, 0x04, 0x1B);
     public static readonly SenseCode MediumNotPresent = new(SenseKey.NotReady, 0x3A, 0x00);
 
     public static readonly SenseCode WriteError = new(SenseKey.MediumError, 0x0C, 0x00);
     public static readonly SenseCode UnrecoveredReadError = new(SenseKey.MediumError, 0x11, 0x00);
 
+    public static readonly SenseCode FormatCommandFailed = new(SenseKey.MediumError, 0x31, 0x01);
+    public static readonly SenseCode SanitizeCommandFailed = new(SenseKey.MediumError, 0x31, 0x03);
+
+    public static readonly SenseCode FailedSelfTest = new(SenseKey.HardwareError, 0x3E, 0x03);
     public static readonly SenseCode InternalTargetFailure = new(SenseKey.HardwareError, 0x44, 0x00);
 
     public static readonly SenseCode OperationInProgress = new(SenseKey.IllegalRequest, 0x00, 0x16);
@@ -55,8 +62,10 @@ internal static class SenseCodes
     public static readonly SenseCode BusDeviceReset = new(SenseKey.UnitAttention, 0x29, 0x03);
     public static readonly SenseCode NexusLoss = new(SenseKey.UnitAttention, 0x29, 0x07);
     public static readonly SenseCode ModeParametersChanged = new(SenseKey.UnitAttention, 0x2A, 0x01);
+    public static readonly SenseCode LogParametersChanged = new(SenseKey.UnitAttention, 0x2A, 0x02);
     public static readonly SenseCode CapacityDataHasChanged = new(SenseKey.UnitAttention, 0x2A, 0x09);
     public static readonly SenseCode CommandsClearedByAnotherInitiator = new(SenseKey.UnitAttention, 0x2F, 0x00);
+    public static readonly SenseCode ThinProvisioningSoftThresholdReached = new(SenseKey.UnitAttention, 0x38, 0x07);
     public static readonly SenseCode ReportedLunsDataHasChanged = new(SenseKey.UnitAttention, 0x3F, 0x0E);
 
     public static readonly SenseCode WriteProtected = new(SenseKey.DataProtect, 0x27, 0x00);

@@ -10,8 +10,10 @@ internal readonly struct SenseDetail
     /// <summary>In place of a bit number: the whole byte is to blame (BPV is zero).</summary>
     public const int WholeByte = -1;
 
-    private SenseDetail(bool hasInformation, ulong information, bool hasField, bool isInCdb, int fieldByte, int fieldBit)
+    private SenseDetail(
+        bool hasInformation, ulong information, bool hasField, bool isInCdb, int fieldByte, int fieldBit, bool isProgress = false)
     {
+        IsProgress = isProgress;
         HasInformation = hasInformation;
         Information = information;
         HasField = hasField;
@@ -24,7 +26,11 @@ internal readonly struct SenseDetail
 
     public ulong Information { get; }
 
+    /// <summary>Whether there are sense-key specific bytes: a field pointer, or progress.</summary>
     public bool HasField { get; }
+
+    /// <summary>The sense-key specific bytes are a progress indication, in <see cref="FieldByte"/>.</summary>
+    public bool IsProgress { get; }
 
     public bool IsFieldInCdb { get; }
 
@@ -36,6 +42,9 @@ internal readonly struct SenseDetail
 
     /// <summary>Byte of the data where a comparison failed.</summary>
     public static SenseDetail AtByte(long offsetBytes) => new(true, (ulong)offsetBytes, false, false, 0, WholeByte);
+
+    /// <summary>How much of a long operation is done, of 65,536 (SPC-5, 4.5.2.4.4).</summary>
+    public static SenseDetail AtProgress(ushort progress) => new(false, 0, true, false, progress, WholeByte, isProgress: true);
 
     /// <summary>Byte of the CDB and, unless <see cref="WholeByte"/>, the most significant bit that is wrong.</summary>
     public static SenseDetail InCdb(int fieldByte, int fieldBit) => new(false, 0, true, true, fieldByte, fieldBit);
@@ -126,7 +135,7 @@ internal static class SenseData
         return length;
     }
 
-    /// <summary>The field pointer, SPC-5 4.5.2.4.2.</summary>
+    /// <summary>The field pointer, SPC-5 4.5.2.4.2, or the progress indication, 4.5.2.4.4, which has no flags but SKSV.</summary>
     private static void WriteField(Span<byte> destination, SenseDetail detail)
     {
         destination[0] = SenseKeySpecificValid;

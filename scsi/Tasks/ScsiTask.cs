@@ -68,9 +68,12 @@ internal sealed class ScsiTask(ScsiCommand command) : IValueTaskSource
     /// <summary>Runs alone: nothing else of the task set is under way beside it.</summary>
     public bool IsExclusive { get; set; }
 
-    public bool IsSimple => Command.Attribute == TaskAttribute.Simple && !IsExclusive;
+    /// <summary>Was exclusive, and now only waits: it holds up nothing, whatever its attribute.</summary>
+    public bool IsRelaxed { get; set; }
 
-    public bool IsHeadOfQueue => Command.Attribute == TaskAttribute.HeadOfQueue && !IsExclusive;
+    public bool IsSimple => IsRelaxed || (Command.Attribute == TaskAttribute.Simple && !IsExclusive);
+
+    public bool IsHeadOfQueue => !IsRelaxed && Command.Attribute == TaskAttribute.HeadOfQueue && !IsExclusive;
 
     public void AssertIdle()
     {

@@ -70,6 +70,7 @@ internal sealed class TaskSet(int tasksMax)
             task.Itl = itl;
             task.IsAbortRequested = false;
             task.IsExclusive = isExclusive;
+            task.IsRelaxed = false;
             bool mayRun;
             if (task.Role == TaskRole.Transfer)
                 mayRun = exclusive is null && !IsExclusiveNext();
@@ -124,6 +125,29 @@ internal sealed class TaskSet(int tasksMax)
 
             if (count == 0)
                 drained?.TrySetResult();
+        }
+    }
+
+    /// <summary>
+    /// An exclusive task that only waits from here on, for an operation that the others are told of, lets them in beside it. Like a copy's,
+    /// its end is waited for by nobody.
+    /// </summary>
+    public void EndExclusion(ScsiTask task)
+    {
+        lock (gate)
+        {
+            if (exclusive != task)
+                return;
+            exclusive = null;
+            task.IsExclusive = false;
+            task.IsRelaxed = true;
+            task.Role = TaskRole.Copy;
+            copyCount++;
+            restrictingCount--;
+            if (dormantCount == 0)
+                return;
+            EnableTransfers();
+            EnableWhatMayRun();
         }
     }
 

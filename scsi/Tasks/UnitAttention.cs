@@ -16,6 +16,8 @@ internal enum UnitAttention
     ReportedLunsDataHasChanged = 6,
     CapacityDataHasChanged = 7,
     ModeParametersChanged = 8,
+    LogParametersChanged = 9,
+    ThresholdReached = 10,
 }
 
 /// <summary>
@@ -67,6 +69,8 @@ internal struct UnitAttentionSet
         UnitAttention.ReportedLunsDataHasChanged => SenseCodes.ReportedLunsDataHasChanged,
         UnitAttention.CapacityDataHasChanged => SenseCodes.CapacityDataHasChanged,
         UnitAttention.ModeParametersChanged => SenseCodes.ModeParametersChanged,
+        UnitAttention.LogParametersChanged => SenseCodes.LogParametersChanged,
+        UnitAttention.ThresholdReached => SenseCodes.ThinProvisioningSoftThresholdReached,
         _ => throw new ArgumentOutOfRangeException(nameof(condition)),
     };
 }

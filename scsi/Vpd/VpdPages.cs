@@ -120,8 +120,10 @@ internal static class VpdPages
     {
         const int NonRotating = 1;
         const byte VerifiesUnmappedBlocks = 0x01;
+        const byte BlockErasedReadsZeros = 0x40; // WABEREQ 01b: after a block erase reads succeed.
         page.UInt16(NonRotating);
-        page.Zeros(2);
+        page.Byte(0);
+        page.Byte(itl.Unit.Options.Memory is not null && LogicalUnit.IsThin(geometry) ? BlockErasedReadsZeros : (byte)0);
         page.Byte(VerifiesUnmappedBlocks);
         page.Zeros(55);
     }
@@ -134,7 +136,7 @@ internal static class VpdPages
         const byte WriteSame10Unmap = 0x20;
         const byte UnmappedReadsZeros = 0x04;
         const byte ThinProvisioned = 0x02;
-        page.Byte(0); // THRESHOLD EXPONENT: there are no thresholds.
+        page.Byte((byte)Provisioning.ThresholdExponent(geometry));
         page.Byte(Unmap | WriteSame16Unmap | WriteSame10Unmap | UnmappedReadsZeros);
         page.Byte(ThinProvisioned);
         page.Byte(0);

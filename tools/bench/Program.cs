@@ -32,6 +32,15 @@ try
             PrintJobs(results);
     }
 
+    if (options.WithRing)
+    {
+        using var bench = new RingBench();
+        var results = bench.Run(options.RunSeconds, options.Runs);
+        report.Jobs.AddRange(results);
+        if (!options.IsJsonOnStandardOutput)
+            PrintJobs(results);
+    }
+
     if (options.WithSnapshots)
     {
         var results = await SnapshotBench.RunAsync(options).ConfigureAwait(false);

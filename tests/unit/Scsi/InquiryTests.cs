@@ -162,7 +162,7 @@ public sealed class InquiryTests
     {
         using var initiator = new Initiator();
         initiator.AssertGood("12 01 B2 00 FF 00");
-        Assert.Equal([0, 0xB2, 0, 4, 0, 0xE4, 2, 0], initiator.Data.ToArray());
+        Assert.Equal([0, 0xB2, 0, 4, 11, 0xE4, 2, 0], initiator.Data.ToArray());
     }
 
     [Theory]

@@ -32,7 +32,7 @@ public sealed class ModeTests
     }
 
     [Fact]
-    public void ModeSense_Changeable_NamesThreeBits()
+    public void ModeSense_Changeable_NamesItsBits()
     {
         using var initiator = new Initiator();
         initiator.AssertGood("5A 08 7F FF 00 00 00 01 00 00");
@@ -51,12 +51,17 @@ public sealed class ModeTests
             at += length;
         }
 
-        Assert.Equal(["08.2=04", "0A.2=04", "0A.4=08"], bits);
+        Assert.Equal(
+            [
+                "01.7=80", "08.2=04", "0A.2=04", "0A.4=08",
+                "1C.16=80", "1C.20=FF", "1C.21=FF", "1C.22=FF", "1C.23=FF", "1C.24=80", "1C.28=FF", "1C.29=FF", "1C.30=FF", "1C.31=FF",
+            ],
+            bits);
     }
 
     [Theory]
     [InlineData("3F", "00", "01 02 08 0A 1A 1C")]
-    [InlineData("3F", "FF", "01 02 08 0A 4A 1A 1C")]
+    [InlineData("3F", "FF", "01 02 08 0A 4A 1A 1C 5C")]
     [InlineData("0A", "FF", "0A 4A")]
     [InlineData("0A", "01", "4A")]
     public void ModeSense_SelectsPagesByCodeAndSubcode(string code, string subcode, string expected)

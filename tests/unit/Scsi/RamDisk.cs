@@ -58,6 +58,9 @@ internal sealed class RamDisk : BlockDevice
 
     public int AtomicWrites { get; private set; }
 
+    /// <summary>What the device says of its room.</summary>
+    public BlockSpace? Space { get; set; }
+
     public int Flushes { get; private set; }
 
     public int Discards { get; private set; }
@@ -103,6 +106,8 @@ internal sealed class RamDisk : BlockDevice
             Map(offsetBytes, source.Length, true);
         });
     }
+
+    public override BlockSpace? GetSpace() => Space;
 
     public override ValueTask<BlockResult> FlushAsync()
     {

@@ -44,7 +44,12 @@ internal sealed class UnitMap(DiskStore store, LogicalUnitOptions forAll)
     public ServedUnit Open(DiskInfo disk, LunRecord look, Passphrase? passphrase)
     {
         var device = store.OpenDisk(disk.Name, passphrase is null ? default : passphrase.Bytes);
-        var options = forAll with { IsReadOnly = forAll.IsReadOnly || look.ReadOnly, IsRemovable = forAll.IsRemovable || look.Removable };
+        var options = forAll with
+        {
+            IsReadOnly = forAll.IsReadOnly || look.ReadOnly,
+            IsRemovable = forAll.IsRemovable || look.Removable,
+            Memory = new DiskMemory(store, disk.Id),
+        };
         var served = new ServedUnit(disk.Id, disk.Name, device, new LogicalUnit(device, LogicalUnitIdentity.FromDisk(disk.Id, disk.Name), options));
         lock (gate)
             units.Add(disk.Id, served);
