@@ -5,6 +5,8 @@ namespace CowScsi.Iscsi;
 /// <summary>How an <see cref="IscsiTargetServer"/> listens, what it negotiates, and the bounds it keeps. All have defaults.</summary>
 public sealed class IscsiPortalOptions
 {
+    private static readonly int DefaultLoopCount = Math.Clamp(Environment.ProcessorCount, 1, 8);
+
     /// <summary>The registered port of iSCSI (RFC 7143, 14).</summary>
     public const int DefaultPort = 3260;
 
@@ -15,7 +17,7 @@ public sealed class IscsiPortalOptions
     public IReadOnlyList<IPEndPoint> Portals { get; init; } = [new(IPAddress.Loopback, DefaultPort)];
 
     /// <summary>Threads that serve connections; each owns its share of them. 1 to 64.</summary>
-    public int LoopCount { get; init; } = Math.Clamp(Environment.ProcessorCount, 1, 8);
+    public int LoopCount { get; init; } = DefaultLoopCount;
 
     /// <summary>
     /// Connections in their login phase. One more than this costs a place: that of the oldest from the address with the most of them, so
@@ -38,8 +40,11 @@ public sealed class IscsiPortalOptions
     /// <summary>Commands a session may have outstanding (MaxCmdSN - ExpCmdSN + 1 at rest). 1 to 4096.</summary>
     public int CommandWindow { get; init; } = 128;
 
-    /// <summary>Data buffers of all commands under way, in bytes; beyond it commands end with TASK SET FULL.</summary>
-    public long PendingDataBytesMax { get; init; } = 256L * 1024 * 1024;
+    /// <summary>
+    /// Data buffers of all commands under way, in bytes, divided by <see cref="LoopCount"/>; beyond it commands end with TASK SET FULL. A
+    /// single command's data is at most half of a thread's share, and 32 MiB.
+    /// </summary>
+    public long PendingDataBytesMax { get; init; } = DefaultLoopCount * 128L * 1024 * 1024;
 
     /// <summary>MaxRecvDataSegmentLength that is declared, 512 to 2^24 - 1 bytes.</summary>
     public int MaxRecvDataSegmentBytes { get; init; } = 256 * 1024;

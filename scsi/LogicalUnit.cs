@@ -59,6 +59,9 @@ public sealed partial class LogicalUnit
 
     internal ScratchPool Scratch { get; } = new();
 
+    /// <summary>ROD tokens that stand for something of this medium.</summary>
+    internal UnitTokens Tokens { get; } = new();
+
     internal CommandTable Commands => commands;
 
     internal ModeParameters Mode => mode;
@@ -85,6 +88,7 @@ public sealed partial class LogicalUnit
         Device.GeometryChanged -= OnGeometryChanged;
         await EndOperationAsync();
         await tasks.CloseAsync();
+        Tokens.RevokeAll();
         Scratch.Release();
     }
 
@@ -221,6 +225,7 @@ public sealed partial class LogicalUnit
     /// <summary>The I_T nexus reset's part here: what the nexus held is let go, its tasks end, and it has a unit attention.</summary>
     internal async ValueTask ResetNexusAsync(ItlNexus itl)
     {
+        itl.Copies.Clear();
         var (_, ended) = tasks.Abort(itl, null);
         lock (gate)
             LetGo(itl);
@@ -266,6 +271,7 @@ public sealed partial class LogicalUnit
             if (HoldsMedium())
                 return false;
             isMediumPresent = false;
+            Tokens.RevokeAll();
             return true;
         }
     }
@@ -342,6 +348,8 @@ public sealed partial class LogicalUnit
             return default;
         }
 
+        if ((entry.Traits & CommandTraits.Writes) != 0)
+            Tokens.OnWrite(command, Device.Geometry);
         return entry.Handler(itl, command);
     }
 
@@ -410,6 +418,7 @@ public sealed partial class LogicalUnit
 
     private void OnGeometryChanged(BlockDevice device)
     {
+        Tokens.RevokeAll();
         lock (gate)
         {
             commands = CommandTable.For(device.Geometry, Options);

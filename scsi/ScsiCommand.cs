@@ -142,6 +142,15 @@ public sealed class ScsiCommand
         DataInLength = 0;
     }
 
+    /// <summary>Ends the command as another one ended.</summary>
+    internal void FailAs(ScsiStatus status, ReadOnlySpan<byte> senseData)
+    {
+        Status = status;
+        senseData.CopyTo(sense);
+        SenseLength = senseData.Length;
+        DataInLength = 0;
+    }
+
     /// <summary>Ends the command with a failed block request's sense data.</summary>
     internal void Fail(BlockResult result, int logicalBlockBytes) => BlockOutcomeSense.Report(this, result, logicalBlockBytes);
 }

@@ -36,6 +36,9 @@ public sealed class ScsiTarget
     /// <summary>Longest SCSI name of a port: a designator of VPD page 83h holds 255 bytes, with null and padding.</summary>
     public const int PortNameBytesMax = 251;
 
+    /// <summary>What stands between the names of an iSCSI target device and of its port (RFC 7143, 4.4.2).</summary>
+    private const string PortSuffix = ",t,0x";
+
     private readonly Lock gate = new();
     private readonly List<Nexus> nexuses = [];
     private readonly byte[] portNameBytes;
@@ -56,12 +59,28 @@ public sealed class ScsiTarget
         Copies.Add(this);
     }
 
+    /// <summary>
+    /// Raised after a logical unit was mapped (true) or unmapped (false) under a number, on the thread that changed the map; handlers
+    /// return at once. For transports that tell their initiators without being asked.
+    /// </summary>
+    public event Action<ScsiTarget, int, LogicalUnit, bool>? LunChanged;
+
     public string PortName { get; }
 
     public ushort RelativePortId { get; }
 
     /// <summary>The LUN map at this moment, ascending by number.</summary>
     public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
+
+    /// <summary>The SCSI name of the target device: what the names of its ports have in common (for iSCSI, TargetName).</summary>
+    internal string DeviceName
+    {
+        get
+        {
+            var port = PortName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
+            return port > 0 ? PortName[..port] : PortName;
+        }
+    }
 
     internal CopyDomain Copies { get; }
 
@@ -82,8 +101,10 @@ public sealed class ScsiTarget
             foreach (var nexus in nexuses)
                 Connect(nexus, lun, unit);
             EstablishLunsChange();
-            return true;
         }
+
+        LunChanged?.Invoke(this, lun, unit, true);
+        return true;
     }
 
     /// <summary>
@@ -92,11 +113,13 @@ public sealed class ScsiTarget
     /// </summary>
     public bool RemoveLun(int lun)
     {
+        LogicalUnit removed;
         lock (gate)
         {
             var at = IndexOf(lun);
             if (at < 0)
                 return false;
+            removed = luns[at].Value;
             luns = [.. luns.AsSpan(0, at), .. luns.AsSpan(at + 1)];
             foreach (var nexus in nexuses)
             {
@@ -109,8 +132,10 @@ public sealed class ScsiTarget
             }
 
             EstablishLunsChange();
-            return true;
         }
+
+        LunChanged?.Invoke(this, lun, removed, false);
+        return true;
     }
 
     /// <summary>Begins an I_T nexus. Every logical unit has a power-on unit attention for it.</summary>

@@ -42,7 +42,7 @@ internal sealed unsafe partial class IscsiConnection
             return;
         if (task.IsRead && task.IsWrite)
             Refuse(task, IscsiSense.BidirectionalNotSupported);
-        else if (task.IsWrite && task.ExpectedBytes > DataBufferPool.BufferBytesMax)
+        else if (task.IsWrite && task.ExpectedBytes > Loop.Buffers.LargestBytes)
             Refuse(task, IscsiSense.InvalidFieldInCdb);
         RentData(task);
         if (task.Data is null || dataBytes == 0)
@@ -125,7 +125,7 @@ internal sealed unsafe partial class IscsiConnection
     {
         if (task.RefusedStatus is not null || task.ExpectedBytes == 0)
             return;
-        var data = Loop.Buffers.TryRent((int)Math.Min(task.ExpectedBytes, DataBufferPool.BufferBytesMax), session!.DataBytes);
+        var data = Loop.Buffers.TryRent((int)Math.Min(task.ExpectedBytes, (uint)Loop.Buffers.LargestBytes), session!.DataBytes);
         if (data is null)
             task.RefusedStatus = ScsiStatus.TaskSetFull;
         else

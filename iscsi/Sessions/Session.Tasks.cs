@@ -98,6 +98,7 @@ internal sealed partial class Session
                 ending.Add(task);
         }
 
+        var hasDropped = false;
         foreach (var task in ending)
         {
             if (task.State == TaskState.Executing)
@@ -108,10 +109,11 @@ internal sealed partial class Session
 
             task.HeldBy?.Affected.Remove(task);
             Drop(task);
+            hasDropped = true;
         }
 
         DeliverDue();
-        if (ending.Count > 0)
+        if (hasDropped)
             AnnounceWindow();
     }
 

@@ -25,6 +25,10 @@ internal sealed class DataBufferPool(long handedOutBytesMax) : IDisposable
 
     public long HandedOutBytes => handedOutBytes;
 
+    /// <summary>The largest buffer that there can be while nobody else has one: half the bound at most, so that half stays free.</summary>
+    public int LargestBytes { get; } =
+        (int)Math.Min(BufferBytesMax, 1L << BitOperations.Log2((ulong)Math.Max(handedOutBytesMax / 2, BufferBytesMin)));
+
     /// <summary>
     /// A buffer of at least this many bytes, or null. Whoever asks may hold as much as then stays free for all others, so one greedy or
     /// stuck session leaves a half, two leave a third, and no number of them leaves nothing.

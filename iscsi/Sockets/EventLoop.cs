@@ -182,7 +182,7 @@ internal sealed unsafe class EventLoop
     {
         var timeout = sourceCount == 0 ? -1 : (int)Math.Clamp(nextTick - Environment.TickCount64, 0, TickMilliseconds);
         Interlocked.Exchange(ref isSleeping, 1);
-        if (Volatile.Read(ref completedTasks) is not null || !posted.IsEmpty)
+        if (Volatile.Read(ref completedTasks) is not null || !posted.IsEmpty || touched.Count > 0)
             timeout = 0;
         var count = LinuxSocket.Wait(epoll, events, EventsMax, timeout);
         Volatile.Write(ref isSleeping, 0);

@@ -51,6 +51,7 @@ internal static class UnmapCommand
                 var range = Descriptor(list.FirstSpan, i, geometry);
                 if (range.BlockCount == 0)
                     continue;
+                unit.Tokens.Revoke(range.OffsetBytes, range.LengthBytes);
                 var result = await unit.Device.DiscardAsync(range.OffsetBytes, range.LengthBytes);
                 if (!result.IsSuccess)
                 {

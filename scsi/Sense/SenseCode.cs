@@ -44,6 +44,13 @@ internal static class SenseCodes
     public static readonly SenseCode ParameterListLengthError = new(SenseKey.IllegalRequest, 0x1A, 0x00);
     public static readonly SenseCode InvalidCommandOperationCode = new(SenseKey.IllegalRequest, 0x20, 0x00);
     public static readonly SenseCode LogicalBlockAddressOutOfRange = new(SenseKey.IllegalRequest, 0x21, 0x00);
+    public static readonly SenseCode UnsupportedTokenType = new(SenseKey.IllegalRequest, 0x23, 0x01);
+    public static readonly SenseCode TokenUnknown = new(SenseKey.IllegalRequest, 0x23, 0x04);
+    public static readonly SenseCode TokenCorrupt = new(SenseKey.IllegalRequest, 0x23, 0x05);
+    public static readonly SenseCode TokenRevoked = new(SenseKey.IllegalRequest, 0x23, 0x06);
+    public static readonly SenseCode TokenExpired = new(SenseKey.IllegalRequest, 0x23, 0x07);
+    public static readonly SenseCode TokenDeleted = new(SenseKey.IllegalRequest, 0x23, 0x09);
+    public static readonly SenseCode InvalidTokenLength = new(SenseKey.IllegalRequest, 0x23, 0x0A);
     public static readonly SenseCode InvalidFieldInCdb = new(SenseKey.IllegalRequest, 0x24, 0x00);
     public static readonly SenseCode LogicalUnitNotSupported = new(SenseKey.IllegalRequest, 0x25, 0x00);
     public static readonly SenseCode InvalidFieldInParameterList = new(SenseKey.IllegalRequest, 0x26, 0x00);
@@ -55,6 +62,8 @@ internal static class SenseCodes
     public static readonly SenseCode SavingParametersNotSupported = new(SenseKey.IllegalRequest, 0x39, 0x00);
     public static readonly SenseCode InvalidMessageError = new(SenseKey.IllegalRequest, 0x49, 0x00);
     public static readonly SenseCode MediumRemovalPrevented = new(SenseKey.IllegalRequest, 0x53, 0x02);
+
+    public static readonly SenseCode InsufficientResourcesToCreateRodToken = new(SenseKey.IllegalRequest, 0x55, 0x0D);
 
     public static readonly SenseCode NotReadyToReadyChange = new(SenseKey.UnitAttention, 0x28, 0x00);
     public static readonly SenseCode PowerOnOrReset = new(SenseKey.UnitAttention, 0x29, 0x00);

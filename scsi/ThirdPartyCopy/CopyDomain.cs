@@ -16,8 +16,15 @@ public sealed class CopyDomain
     private readonly List<WeakReference<ScsiTarget>> targets = [];
     private int copies;
 
+    /// <param name="milliseconds">
+    /// A clock that only goes forward, for the inactivity timeouts of ROD tokens; null where they need not expire.
+    /// </param>
+    public CopyDomain(Func<long>? milliseconds = null) => Tokens = new RodTokenTable(milliseconds ?? (static () => 0));
+
     /// <summary>Copies under way.</summary>
     public int CopyCount => Volatile.Read(ref copies);
+
+    internal RodTokenTable Tokens { get; }
 
     internal void Add(ScsiTarget target)
     {

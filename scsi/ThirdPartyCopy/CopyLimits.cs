@@ -30,4 +30,19 @@ internal static class CopyLimits
     /// references do.
     /// </summary>
     public const int PieceBytes = 16 << 20;
+
+    /// <summary>MAXIMUM RANGE DESCRIPTORS of POPULATE TOKEN and WRITE USING TOKEN.</summary>
+    public const int RangeDescriptorsMax = 64;
+
+    /// <summary>ROD tokens that are valid at once in one <see cref="CopyDomain"/>: half a kilobyte each.</summary>
+    public const int TokensMax = 1024;
+
+    /// <summary>Of them, those that one initiator device had made: one that forgets its tokens leaves others theirs.</summary>
+    public const int TokensOfInitiatorMax = 256;
+
+    /// <summary>DEFAULT INACTIVITY TIMEOUT: what a copy that lost its initiator leaves behind is gone soon.</summary>
+    public const uint TokenInactivitySecondsDefault = 60;
+
+    /// <summary>MAXIMUM INACTIVITY TIMEOUT.</summary>
+    public const uint TokenInactivitySecondsMax = 600;
 }

@@ -7,31 +7,42 @@ namespace CowScsi.Scsi;
 internal abstract class CopyRun
 {
     /// <summary>
-    /// Begins an operation. A background one is answered at once, with GOOD; where there is no place for it, or its list identifier is in
-    /// use, the command says so.
+    /// Takes a place for an operation; where there is none, or its list identifier is in use, ends the command and answers false. Who begins
+    /// one also ends it.
     /// </summary>
-    public static ValueTask Start(ItlNexus itl, ScsiCommand command, CopyOperation operation, CopyRun run)
+    public static bool TryBegin(ItlNexus itl, ScsiCommand command, CopyOperation operation)
     {
         var domain = itl.Nexus.Target.Copies;
         if (!domain.TryBegin())
         {
             command.Status = ScsiStatus.TaskSetFull;
-            return default;
+            return false;
         }
 
-        if (!itl.Copies.TryBegin(operation))
-        {
-            domain.End();
-            command.Fail(SenseCodes.OperationInProgress);
-            return default;
-        }
+        if (itl.Copies.TryBegin(operation))
+            return true;
+        domain.End();
+        command.Fail(SenseCodes.OperationInProgress);
+        return false;
+    }
 
+    /// <summary>Ends an operation with what its command ended with; its place is free again.</summary>
+    public static void End(ItlNexus itl, CopyOperation operation, ScsiCommand report)
+    {
+        operation.End(report.Status, report.Sense);
+        itl.Copies.Hold(operation);
+        itl.Nexus.Target.Copies.End();
+    }
+
+    /// <summary>Carries out an operation that was begun. A background one is answered at once, with GOOD.</summary>
+    public ValueTask Start(ItlNexus itl, ScsiCommand command, CopyOperation operation)
+    {
         if (!operation.IsBackground)
-            return run.RunForAsync(itl, operation, command, command);
+            return RunForAsync(itl, operation, command, command);
 
         // The command's object is the transport's again once it is answered: the operation has one of its own to report in.
         var report = new ScsiCommand { UsesDescriptorSense = command.UsesDescriptorSense };
-        operation.Work = run.RunInBackgroundAsync(itl, operation, report);
+        operation.Work = RunInBackgroundAsync(itl, operation, report);
         return default;
     }
 
@@ -63,9 +74,7 @@ internal abstract class CopyRun
                 report.Fail(SenseCodes.InternalTargetFailure);
             if (waiting is { Task.IsAbortRequested: true })
                 operation.RequestAbort();
-            operation.End(report.Status, report.Sense);
-            itl.Copies.Hold(operation);
-            itl.Nexus.Target.Copies.End();
+            End(itl, operation, report);
         }
     }
 }

@@ -26,6 +26,13 @@ internal sealed class CopyTransfer
     private static readonly CommandEntry TestEntry = new(
         "third-party copy, test", "00", Admitted, CommandTraits.Medium | CommandTraits.IgnoresUnitAttention);
 
+    /// <summary>
+    /// By a token: whoever has one may read what it represents, whatever has been reserved since it was made (SPC-4, 5.17.6.1).
+    /// </summary>
+    private static readonly CommandEntry TokenReadEntry = new(
+        "third-party copy, token", "00", Admitted,
+        CommandTraits.Medium | CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation);
+
     /// <summary>Only the opcode: what is to be done stands in the transfer.</summary>
     private static readonly byte[] NoCdb = [0];
 
@@ -36,6 +43,8 @@ internal sealed class CopyTransfer
     private CopyEnd destination;
     private long pieceStart;
     private long pieceBytes;
+    private RodToken? token;
+    private bool isZero;
     private bool isTest;
     private bool hasMoved;
     private CopyResult moved;
@@ -55,11 +64,29 @@ internal sealed class CopyTransfer
     /// to end early, which the caller asks it for.
     /// </summary>
     /// <param name="owner">The command that waits for it; null for a copy in the background.</param>
-    public async ValueTask<CopyFault?> RunAsync(CopyEnd from, CopyEnd to, long lengthBytes, ScsiTask? owner)
+    public ValueTask<CopyFault?> RunAsync(CopyEnd from, CopyEnd to, long lengthBytes, ScsiTask? owner)
     {
-        source = from;
-        destination = to;
-        isTest = false;
+        (source, destination, token, isZero, isTest) = (from, to, null, false, false);
+        return RunPiecesAsync(lengthBytes, owner);
+    }
+
+    /// <summary>Copies a run of what a token represents. It ends with TOKEN REVOKED where that changes meanwhile.</summary>
+    public ValueTask<CopyFault?> RunTokenAsync(RodToken represented, CopyEnd from, CopyEnd to, long lengthBytes, ScsiTask? owner)
+    {
+        (source, destination, token, isZero, isTest) = (from, to, represented, false, false);
+        return RunPiecesAsync(lengthBytes, owner);
+    }
+
+    /// <summary>Makes a run zeros.</summary>
+    public ValueTask<CopyFault?> RunZeroAsync(CopyEnd to, long lengthBytes, ScsiTask? owner)
+    {
+        (source, destination, token, isZero, isTest) = (to, to, null, true, false);
+        return RunPiecesAsync(lengthBytes, owner);
+    }
+
+    private async ValueTask<CopyFault?> RunPiecesAsync(long lengthBytes, ScsiTask? owner)
+    {
+        var (from, to) = (source, destination);
 
         // Where the destination begins inside the source, the first pieces would overwrite what the last ones are to read.
         var isBackwards = from.Unit == to.Unit && to.OffsetBytes > from.OffsetBytes && to.OffsetBytes - from.OffsetBytes < lengthBytes;
@@ -97,15 +124,21 @@ internal sealed class CopyTransfer
 
     private static ValueTask Admitted(ItlNexus itl, ScsiCommand command) => command.Transfer!.OnAdmitted(command);
 
+    private CommandEntry SourceEntry => token is null ? ReadEntry : TokenReadEntry;
+
     private async ValueTask<CopyFault?> RunPieceAsync()
     {
         hasMoved = false;
         Prepare(sourceCommand);
         Prepare(destinationCommand);
         if (source.Unit.Order < destination.Unit.Order)
-            await source.Unit.ExecuteTransferAsync(source.Itl, sourceCommand, ReadEntry);
+            await source.Unit.ExecuteTransferAsync(source.Itl, sourceCommand, SourceEntry);
         else
             await destination.Unit.ExecuteTransferAsync(destination.Itl, destinationCommand, WriteEntry);
+
+        // A token that is valid now was so while the piece was read: what changes the source ends it first.
+        if (token is { State: not RodTokenState.Valid and var state })
+            return new CopyFault(RodTokenTable.SenseOf(state), 0);
         if (hasMoved)
         {
             var blocks = moved.CopiedBytes / destination.Unit.Device.Geometry.LogicalBlockBytes;
@@ -125,7 +158,7 @@ internal sealed class CopyTransfer
             if (command == sourceCommand && source.Unit.Order < destination.Unit.Order)
                 return destination.Unit.ExecuteTransferAsync(destination.Itl, destinationCommand, WriteEntry);
             if (command == destinationCommand && destination.Unit.Order < source.Unit.Order)
-                return source.Unit.ExecuteTransferAsync(source.Itl, sourceCommand, ReadEntry);
+                return source.Unit.ExecuteTransferAsync(source.Itl, sourceCommand, SourceEntry);
         }
 
         return MoveAsync();
@@ -133,9 +166,9 @@ internal sealed class CopyTransfer
 
     private async ValueTask MoveAsync()
     {
-        var from = source.Unit.Device;
+        BlockDevice from = isZero ? ZeroSource.Instance : source.Unit.Device;
         var to = destination.Unit.Device;
-        moved = await to.CopyFromAsync(from, source.OffsetBytes + pieceStart, destination.OffsetBytes + pieceStart, pieceBytes);
+        moved = await to.CopyFromAsync(from, isZero ? 0 : source.OffsetBytes + pieceStart, destination.OffsetBytes + pieceStart, pieceBytes);
         hasMoved = true;
         if (!moved.IsSuccess)
         {

@@ -56,7 +56,9 @@ internal static class ExtendedCopyCommand
         {
             IsForgottenOnSuccess = list.IsForgottenOnSuccess,
         };
-        return CopyRun.Start(itl, command, operation, new ExtendedCopyRun(itl, operation, list));
+        return CopyRun.TryBegin(itl, command, operation)
+            ? new ExtendedCopyRun(itl, operation, list).Start(itl, command, operation)
+            : default;
     }
 
     /// <summary>The segments of one EXTENDED COPY, one after the other.</summary>

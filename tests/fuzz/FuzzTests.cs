@@ -18,8 +18,8 @@ public sealed class FuzzTests(ITestOutputHelper output)
     /// <summary>An image is a file, and takes a hundred times longer than a structure in memory.</summary>
     private const double SecondsOfImages = 2.5;
 
-    /// <summary>Shares of the soak time: one a target, and the whole store counts for as many as four.</summary>
-    internal const int SoakShares = 19;
+    /// <summary>Shares of the soak time: one a target, and the whole store and the iSCSI server count for as many as four each.</summary>
+    internal const int SoakShares = 23;
 
     private static readonly Instrumented Instrumented = new();
 

@@ -42,7 +42,12 @@ internal sealed class TestTarget : IAsyncDisposable
         return initiator;
     }
 
-    public ValueTask DisposeAsync() => Server.DisposeAsync();
+    /// <summary>Ends the server. A disk that still holds requests back gives them up, so that a test that failed shows why.</summary>
+    public ValueTask DisposeAsync()
+    {
+        Disk.Release();
+        return Server.DisposeAsync();
+    }
 
     private static IscsiPortalOptions Bounded(IscsiPortalOptions options, Action<string> log) => new()
     {

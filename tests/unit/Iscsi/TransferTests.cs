@@ -177,6 +177,18 @@ public sealed class TransferTests
     }
 
     [Fact]
+    public async Task Commands_LargerThanAnyBufferAreRefusedForGood()
+    {
+        await using var target = new TestTarget(new IscsiPortalOptions { PendingDataBytesMax = 4 * 1024 * 1024 });
+        using var initiator = target.Login("InitialR2T=Yes", "ImmediateData=No");
+        initiator.Command(0xA0, (1024 * 1024) + 512, TestInitiator.Write10(0, 2049));
+        Assert.Equal(0x24, initiator.ReceiveStatus(ScsiStatusByte.CheckCondition).Data[2 + 12]);
+        initiator.Command(0xC0, (1024 * 1024) + 512, TestInitiator.Read10(0, 2049));
+        Assert.Equal(0x24, initiator.ReceiveStatus(ScsiStatusByte.CheckCondition).Data[2 + 12]);
+        Assert.Equal(1024 * 1024, initiator.Read(0, 2048, out _).Length);
+    }
+
+    [Fact]
     public async Task Commands_BeyondTheMemoryBoundEndWithTaskSetFull()
     {
         await using var target = new TestTarget(new IscsiPortalOptions { PendingDataBytesMax = 4 * 1024 * 1024 });

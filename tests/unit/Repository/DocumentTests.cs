@@ -17,6 +17,7 @@ public sealed class DocumentTests
     [InlineData("CONTRIBUTING.md")]
     [InlineData("LICENSE")]
     [InlineData("docs/architecture.md")]
+    [InlineData("docs/iscsi.md")]
     [InlineData("docs/format.md")]
     public void Document_Exists(string path)
     {

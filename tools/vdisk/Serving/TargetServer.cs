@@ -19,6 +19,9 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
     private readonly IReadOnlyCollection<string> names;
     private readonly UnitMap units;
 
+    /// <summary>All disks of a store can be copied among each other by reference, so all its targets are one domain.</summary>
+    private readonly CopyDomain copies = new(static () => Environment.TickCount64);
+
     /// <summary>Held for every change of configuration, targets, LUN maps and portals; who only looks does without.</summary>
     private readonly SemaphoreSlim changing = new(1, 1);
 
@@ -224,7 +227,7 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         changing.Dispose();
     }
 
-    private static ScsiTarget NewTarget(ConfiguredTarget target) => new($"{target.Name},t,0x0001", (ushort)target.Number);
+    private ScsiTarget NewTarget(ConfiguredTarget target) => new($"{target.Name},t,0x0001", (ushort)target.Number, copies);
 
     private static void Offer(IscsiTargetServer server, ConfiguredTarget target, ScsiTarget scsi)
     {

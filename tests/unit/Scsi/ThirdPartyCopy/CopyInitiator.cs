@@ -154,10 +154,70 @@ internal sealed class CopyInitiator : IDisposable
         return segment;
     }
 
+    public static string PopulateCdb(uint listId, int ranges) => $"83 10 00 00 00 00 {listId:X8} {16 + (ranges * 16):X8} 00 00";
+
+    public static string WriteCdb(uint listId, int listBytes) => $"83 11 00 00 00 00 {listId:X8} {listBytes:X8} 00 00";
+
+    public static string Information(uint listId) => $"84 07 {listId:X8} 00 00 00 00 00 00 10 00 00 00";
+
+    /// <summary>Parameter list of POPULATE TOKEN.</summary>
+    public static byte[] RangesOf((int Lba, int Blocks)[] ranges, uint timeoutSeconds = 0, uint? type = null)
+    {
+        var list = new byte[16 + (ranges.Length * 16)];
+        list[2] = (byte)(type is null ? 0 : 0x02);
+        BinaryPrimitives.WriteUInt32BigEndian(list.AsSpan(4), timeoutSeconds);
+        BinaryPrimitives.WriteUInt32BigEndian(list.AsSpan(8), type ?? 0);
+        FillRanges(list, 16, ranges);
+        return list;
+    }
+
+    /// <summary>Parameter list of WRITE USING TOKEN.</summary>
+    public static byte[] WriteList(byte[] token, (int Lba, int Blocks)[] ranges, long offset, bool deletes, bool isImmediate)
+    {
+        var list = new byte[536 + (ranges.Length * 16)];
+        list[2] = (byte)((deletes ? 0x02 : 0) | (isImmediate ? 0x01 : 0));
+        BinaryPrimitives.WriteInt64BigEndian(list.AsSpan(8), offset);
+        token.CopyTo(list, 16);
+        FillRanges(list, 536, ranges);
+        return list;
+    }
+
+    /// <summary>Has a token made and fetches it.</summary>
+    public byte[] Populate((int Lba, int Blocks)[] ranges, int lun = 0, uint timeoutSeconds = 0)
+    {
+        Good(PopulateCdb(0x1234, ranges.Length), RangesOf(ranges, timeoutSeconds), lun);
+        Good(Information(0x1234), lun: lun);
+        return Data[38..550];
+    }
+
+    public void WriteUsing(
+        byte[] token, (int Lba, int Blocks)[] ranges, int lun = 0, long offset = 0, uint listId = 1, bool deletes = false, bool isImmediate = false)
+    {
+        var list = WriteList(token, ranges, offset, deletes, isImmediate);
+        Good(WriteCdb(listId, list.Length), list, lun);
+    }
+
+    public byte[] WriteFails(int sense, byte[] token, (int Lba, int Blocks)[] ranges, int lun = 0, long offset = 0, uint listId = 1)
+    {
+        var list = WriteList(token, ranges, offset, deletes: false, isImmediate: false);
+        return Fails(sense, WriteCdb(listId, list.Length), list, lun);
+    }
+
     public void Dispose()
     {
         input.Dispose();
         output.Dispose();
+    }
+
+    private static void FillRanges(byte[] list, int headerBytes, (int Lba, int Blocks)[] ranges)
+    {
+        BinaryPrimitives.WriteUInt16BigEndian(list, (ushort)(list.Length - 2));
+        BinaryPrimitives.WriteUInt16BigEndian(list.AsSpan(headerBytes - 2), (ushort)(ranges.Length * 16));
+        for (var i = 0; i < ranges.Length; i++)
+        {
+            BinaryPrimitives.WriteInt64BigEndian(list.AsSpan(headerBytes + (i * 16)), ranges[i].Lba);
+            BinaryPrimitives.WriteInt32BigEndian(list.AsSpan(headerBytes + (i * 16) + 8), ranges[i].Blocks);
+        }
     }
 
     private static void Fill(Span<byte> place, byte[][] devices, byte[][] segments)

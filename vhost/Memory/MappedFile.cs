@@ -1,0 +1,82 @@
+using CowScsi.VhostUser.Messages;
+using CowScsi.VhostUser.Native;
+using Microsoft.Win32.SafeHandles;
+
+namespace CowScsi.VhostUser.Memory;
+
+/// <summary>
+/// A part of a file that the front end shares, mapped into this process. It lives until <see cref="Dispose"/>, which nobody may call
+/// while a request that uses it is under way.
+/// </summary>
+internal sealed class MappedFile : IDisposable
+{
+    /// <summary>Mappings begin at multiples of this: every huge page size of today divides it.</summary>
+    private const long OffsetAlignmentBytes = 1L << 30;
+
+    private readonly SafeFileHandle file;
+    private readonly nint mapping;
+    private readonly long mappingBytes;
+    private readonly long endInFile;
+    private bool isUnmapped;
+
+    private MappedFile(SafeFileHandle file, nint mapping, long mappingBytes, nint address, long lengthBytes, long endInFile)
+    {
+        this.file = file;
+        this.mapping = mapping;
+        this.mappingBytes = mappingBytes;
+        this.endInFile = endInFile;
+        Address = address;
+        LengthBytes = lengthBytes;
+    }
+
+    /// <summary>Where the part begins in this process.</summary>
+    public nint Address { get; }
+
+    public long LengthBytes { get; }
+
+    /// <summary>Whether the file still has all of the part: false once it was made shorter.</summary>
+    public bool IsWhole => LinuxCall.TryGetLength(file, out var length) && length >= endInFile;
+
+    /// <summary>Maps a part of a file; the descriptor belongs to the mapping from then on, also where this throws.</summary>
+    /// <exception cref="FrontEndException">The range is not in the file, or the file cannot be mapped or made safe.</exception>
+    public static MappedFile Map(SafeFileHandle file, ulong offsetBytes, ulong lengthBytes, string what)
+    {
+        try
+        {
+            if (lengthBytes == 0 || lengthBytes > long.MaxValue / 2 || offsetBytes > long.MaxValue / 2)
+                throw new FrontEndException($"{what} of {lengthBytes} bytes at {offsetBytes} cannot be mapped");
+            var end = (long)(offsetBytes + lengthBytes);
+            if (!LinuxCall.TryGetLength(file, out var fileBytes) || fileBytes < end)
+                throw new FrontEndException($"{what} reaches to {end} in a file of {Math.Max(fileBytes, 0)} bytes");
+            var page = LinuxCall.PageBytes(file);
+            var start = (long)offsetBytes & -OffsetAlignmentBytes;
+            var mappingBytes = (end - start + page - 1) & -page;
+            var isSealed = LinuxCall.TrySealAgainstShrinking(file);
+            var mapping = LinuxCall.Map(file, start, mappingBytes, out var error);
+            if (mapping == 0)
+                throw new FrontEndException($"{what} of {lengthBytes} bytes cannot be mapped: {error}");
+            if (!isSealed && !MemoryFaults.TryAdd(mapping, mappingBytes, page))
+            {
+                LinuxCall.Unmap(mapping, mappingBytes);
+                throw new FrontEndException($"{what} is a file that could be made shorter while it is used; use a memfd");
+            }
+
+            return new MappedFile(file, mapping, mappingBytes, mapping + (nint)((long)offsetBytes - start), (long)lengthBytes, end);
+        }
+        catch (FrontEndException)
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        if (isUnmapped)
+            return;
+        isUnmapped = true;
+        MemoryFaults.Remove(mapping);
+        LinuxCall.Unmap(mapping, mappingBytes);
+        file.Dispose();
+    }
+}

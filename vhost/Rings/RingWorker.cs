@@ -1,0 +1,407 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using CowScsi.VhostUser.Memory;
+using CowScsi.VhostUser.Native;
+using Microsoft.Win32.SafeHandles;
+
+namespace CowScsi.VhostUser.Rings;
+
+/// <summary>
+/// The thread of one queue: it alone takes requests from the ring and enters answers into it. Requests that complete on other threads
+/// come back to it on a lock-free list.
+/// </summary>
+/// <remarks>
+/// <para>The session changes the ring and its descriptors only between a pause and <see cref="Resume"/>. A held queue leaves everything as
+/// it is; a drained one has nothing under way, so that the guest's memory may go.</para>
+/// <para>A sleeping thread is woken by the driver's kick, or through an event descriptor of its own.</para>
+/// </remarks>
+internal sealed unsafe class RingWorker
+{
+    /// <summary>Requests that are taken before what is done is shown to the driver.</summary>
+    private const int BatchMax = 16;
+
+    /// <summary>How often a queue without a kick descriptor is looked at while nothing comes.</summary>
+    private const long KicklessSleepNanoseconds = 100_000;
+
+    private const int SpinsBetweenLooks = 10;
+
+    private readonly DeviceQueue queue;
+    private readonly Action<RingWorker, string> onBroken;
+    private readonly Action onMemoryFault;
+    private readonly Thread thread;
+    private readonly SafeFileHandle wakeEvent = LinuxCall.CreateEvent();
+    private readonly ManualResetEventSlim paused = new();
+    private readonly ConcurrentQueue<AnswerFence> fences = new();
+    private readonly List<AnswerFence> passing = [];
+    private readonly Stack<RingRequest> free = new();
+    private readonly PollingBudget polling = new();
+    private readonly List<RingRequest> active = [];
+
+    private volatile int wantedMode = (int)Mode.Drained;
+    private RingRequest? completed;
+    private int isSleeping;
+    private bool isReplaying;
+    private long idleSince;
+    private long faultsSeen = MemoryFaults.Count;
+
+    public RingWorker(string name, DeviceQueue queue, Action<RingWorker, string> onBroken, Action onMemoryFault)
+    {
+        this.queue = queue;
+        this.onBroken = onBroken;
+        this.onMemoryFault = onMemoryFault;
+        thread = new Thread(Run) { IsBackground = true, Name = name };
+        thread.Start();
+    }
+
+    private enum Mode
+    {
+        Running = 1,
+
+        /// <summary>Takes nothing, shows nothing.</summary>
+        Held = 2,
+
+        /// <summary>Takes nothing; what was under way has been answered.</summary>
+        Drained = 3,
+        Ended = 4,
+    }
+
+    /// <summary>The ring; null while it is stopped. Changed while paused.</summary>
+    public Ring? Ring { get; private set; }
+
+    /// <summary>Requests are taken. Changed while paused.</summary>
+    public bool IsEnabled { get; set; }
+
+    public SafeFileHandle? Kick { get; set; }
+
+    public SafeFileHandle? Call { get; set; }
+
+    public SafeFileHandle? Error { get; set; }
+
+    public DeviceQueue Queue => queue;
+
+    /// <summary>Requests under way; for the queue's thread, and while it is paused.</summary>
+    public int ActiveCount => active.Count;
+
+    /// <summary>Gives the queue a ring, whose left-over requests come first. While paused.</summary>
+    public void SetRing(Ring? ring)
+    {
+        Ring = ring;
+        isReplaying = ring is not null && queue.TakesRequests;
+    }
+
+    /// <summary>Asks for a pause in which nothing is under way; <see cref="WaitPaused"/> waits for it.</summary>
+    public void BeginDrain() => Change(Mode.Drained);
+
+    /// <summary>Pauses the queue with what it has under way.</summary>
+    public void Hold()
+    {
+        Change(Mode.Held);
+        WaitPaused();
+    }
+
+    public void Drain()
+    {
+        BeginDrain();
+        WaitPaused();
+    }
+
+    public void WaitPaused() => paused.Wait();
+
+    public void Resume() => Change(Mode.Running);
+
+    /// <summary>Ends the thread, which is drained, and closes the queue's descriptors.</summary>
+    public void End()
+    {
+        Change(Mode.Ended);
+        thread.Join();
+        Kick?.Dispose();
+        Call?.Dispose();
+        Error?.Dispose();
+        wakeEvent.Dispose();
+        paused.Dispose();
+    }
+
+    /// <summary>Hands back a request that completed on another thread. Allocates nothing.</summary>
+    public void OnCompleted(RingRequest request)
+    {
+        RingRequest? head;
+        do
+        {
+            head = Volatile.Read(ref completed);
+            request.NextCompleted = head;
+        }
+        while (Interlocked.CompareExchange(ref completed, request, head) != head);
+        Wake();
+    }
+
+    /// <summary>Makes the fence wait for every request here that was aborted and is not answered yet. The caller holds the fence with one count.</summary>
+    public void Post(AnswerFence fence)
+    {
+        fence.Add();
+        fences.Enqueue(fence);
+        Wake();
+    }
+
+    /// <summary>Looks at the queue soon: the device has something to say.</summary>
+    public void Wake()
+    {
+        // Pairs with the exchange in Sleep: either the thread sees what is new, or we see that it sleeps.
+        if (Interlocked.Exchange(ref isSleeping, 0) == 1)
+            LinuxCall.Signal(wakeEvent);
+    }
+
+    private void Change(Mode mode)
+    {
+        paused.Reset();
+        wantedMode = (int)mode;
+        Wake();
+    }
+
+    private void Run()
+    {
+        while (true)
+        {
+            var mode = (Mode)wantedMode;
+            if (mode == Mode.Ended)
+                return;
+            var isAtRest = mode == Mode.Held || (mode == Mode.Drained && active.Count == 0);
+            var hasWorked = HandleFences();
+            if (!isAtRest)
+                hasWorked |= Work(mode == Mode.Running);
+            else if (!paused.IsSet && (Mode)wantedMode == mode)
+                paused.Set();
+            if (hasWorked)
+            {
+                idleSince = 0;
+                continue;
+            }
+
+            if (mode != Mode.Running || !LooksOn())
+                Sleep(isAtRest);
+        }
+    }
+
+    /// <summary>Answers what is done and takes what is new; true where there was anything.</summary>
+    private bool Work(bool mayTake)
+    {
+        var hasWorked = TakeCompleted();
+        var ring = Ring;
+        if (mayTake && IsEnabled && ring is { Fault: null })
+        {
+            if (queue.TakesRequests)
+                hasWorked |= TakeRequests(ring);
+            else if (queue.HasToSpeak(ring))
+                hasWorked |= queue.Speak(ring);
+        }
+
+        Show();
+        if (MemoryFaults.Count != faultsSeen)
+        {
+            faultsSeen = MemoryFaults.Count;
+            onMemoryFault();
+        }
+
+        return hasWorked;
+    }
+
+    private bool TakeRequests(Ring ring)
+    {
+        for (var taken = 0; taken < BatchMax; taken++)
+        {
+            var request = free.TryPop(out var pooled) ? pooled : queue.CreateRequest();
+            request.Worker = this;
+            var result = isReplaying ? ring.TryTakeReplayed(request) : ring.TryTake(request);
+            if (result == TakeResult.Empty && isReplaying)
+            {
+                isReplaying = false;
+                result = ring.TryTake(request);
+            }
+
+            if (result != TakeResult.Taken)
+            {
+                free.Push(request);
+                if (result == TakeResult.Broken)
+                    Break(ring.Fault!);
+                return taken > 0;
+            }
+
+            if (active.Count >= ring.Size)
+            {
+                free.Push(request);
+                ring.Break("more requests under way than the queue has descriptors");
+                Break(ring.Fault!);
+                return true;
+            }
+
+            request.ActiveIndex = active.Count;
+            active.Add(request);
+            if (request.Execute())
+                Finish(request);
+        }
+
+        return true;
+    }
+
+    private bool TakeCompleted()
+    {
+        var newest = Interlocked.Exchange(ref completed, null);
+        if (newest is null)
+            return false;
+        RingRequest? oldest = null;
+        while (newest is not null)
+        {
+            var next = newest.NextCompleted;
+            newest.NextCompleted = oldest;
+            oldest = newest;
+            newest = next;
+        }
+
+        while (oldest is not null)
+        {
+            var next = oldest.NextCompleted;
+            oldest.NextCompleted = null;
+            Finish(oldest);
+            oldest = next;
+        }
+
+        return true;
+    }
+
+    private void Finish(RingRequest request)
+    {
+        if (request.IsMalformed)
+            BreakBy(request);
+        else
+            request.Answer();
+        if (Ring is { } ring && !request.IsMalformed)
+            ring.PutUsed(request);
+        if (request.Fence is { } fence)
+            passing.Add(fence);
+        request.Fence = null;
+
+        var last = active[^1];
+        active[request.ActiveIndex] = last;
+        last.ActiveIndex = request.ActiveIndex;
+        active.RemoveAt(active.Count - 1);
+        free.Push(request);
+    }
+
+    /// <summary>Shows the driver what was answered, and lets go of functions that waited for it.</summary>
+    private void Show()
+    {
+        if (Ring is { } ring)
+        {
+            if (ring.Publish() && Call is { } call)
+                LinuxCall.Signal(call);
+            ring.Layout.Log?.Notify();
+        }
+
+        if (passing.Count == 0)
+            return;
+        foreach (var fence in passing)
+            fence.Release();
+        passing.Clear();
+    }
+
+    private bool HandleFences()
+    {
+        var hasWorked = false;
+        while (fences.TryDequeue(out var fence))
+        {
+            hasWorked = true;
+            foreach (var request in active)
+            {
+                if (!request.IsAborted)
+                    continue;
+                if (request.Fence is { } earlier)
+                {
+                    fence.Follow(earlier);
+                }
+                else
+                {
+                    fence.Add();
+                    request.Fence = fence;
+                }
+            }
+
+            fence.Release();
+        }
+
+        return hasWorked;
+    }
+
+    private void BreakBy(RingRequest request)
+    {
+        if (Ring is not { Fault: null } ring)
+            return;
+        ring.Break($"request {request.Id} has no room for its header or its answer");
+        Break(ring.Fault!);
+    }
+
+    private void Break(string fault)
+    {
+        onBroken(this, fault);
+        if (Error is { } error)
+            LinuxCall.Signal(error);
+    }
+
+    /// <summary>Whether it still pays to look for the next request instead of sleeping.</summary>
+    private bool LooksOn()
+    {
+        if (polling.Budget == 0)
+            return false;
+        var now = Stopwatch.GetTimestamp();
+        if (idleSince == 0)
+            idleSince = now;
+        if (Nanoseconds(now - idleSince) >= polling.Budget)
+            return false;
+        Thread.SpinWait(SpinsBetweenLooks);
+        return true;
+    }
+
+    private void Sleep(bool isAtRest)
+    {
+        var ring = isAtRest || !IsEnabled || Ring?.Fault is not null ? null : Ring;
+        ring?.EnableNotifications();
+        Interlocked.Exchange(ref isSleeping, 1);
+        if (HasNews(ring, isAtRest))
+        {
+            Volatile.Write(ref isSleeping, 0);
+            ring?.DisableNotifications();
+            return;
+        }
+
+        var entries = stackalloc LinuxCall.PollEntry[2];
+        entries[0] = new LinuxCall.PollEntry { Descriptor = (int)wakeEvent.DangerousGetHandle(), Events = LinuxCall.PollIn };
+        var kick = ring is null ? null : Kick;
+        if (kick is not null)
+            entries[1] = new LinuxCall.PollEntry { Descriptor = (int)kick.DangerousGetHandle(), Events = LinuxCall.PollIn };
+        var before = Stopwatch.GetTimestamp();
+        LinuxCall.Poll(entries, kick is null ? 1 : 2, ring is not null && kick is null ? KicklessSleepNanoseconds : -1);
+        if (ring is not null)
+            polling.OnSlept(Nanoseconds(Stopwatch.GetTimestamp() - before));
+        Volatile.Write(ref isSleeping, 0);
+        idleSince = 0;
+        if (entries[0].Returned != 0)
+            LinuxCall.Clear(wakeEvent);
+        if (kick is not null && entries[1].Returned != 0)
+            LinuxCall.Clear(kick);
+        ring?.DisableNotifications();
+    }
+
+    private bool HasNews(Ring? ring, bool isAtRest)
+    {
+        if (!fences.IsEmpty || (Mode)wantedMode == Mode.Ended)
+            return true;
+        if (isAtRest)
+            return (Mode)wantedMode == Mode.Running || !paused.IsSet;
+        if ((Mode)wantedMode != Mode.Running && active.Count == 0)
+            return true;
+        if (Volatile.Read(ref completed) is not null)
+            return true;
+        return ring is not null && (Mode)wantedMode == Mode.Running &&
+            (queue.TakesRequests ? isReplaying || ring.HasAvailable : queue.HasToSpeak(ring));
+    }
+
+    private static long Nanoseconds(long ticks) => ticks * (1_000_000_000 / Stopwatch.Frequency);
+}
