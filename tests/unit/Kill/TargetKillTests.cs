@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using CowScsi.Tests.Unit.Cli;
-using CowScsi.Vdisk;
 using Xunit;
 using Xunit.Abstractions;
 
