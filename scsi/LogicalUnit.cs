@@ -21,9 +21,6 @@ public sealed partial class LogicalUnit
     private volatile CommandTable commands;
     private volatile bool isMediumPresent = true;
 
-    /// <summary>Holder of the RESERVE(6) reservation.</summary>
-    private volatile ItlNexus? reservation;
-
     /// <summary>Presents <paramref name="device"/>, which stays the caller's to dispose of, after <see cref="CloseAsync"/>.</summary>
     public LogicalUnit(BlockDevice device, LogicalUnitIdentity identity, LogicalUnitOptions options)
     {
@@ -38,6 +35,7 @@ public sealed partial class LogicalUnit
         savedMode = LoadMode();
         mode = SavedOrDefaultMode;
         commands = CommandTable.For(device.Geometry, options);
+        LoadReservations();
         device.GeometryChanged += OnGeometryChanged;
         ResumeErasure();
     }
@@ -130,6 +128,9 @@ public sealed partial class LogicalUnit
             case Admission.Full:
                 command.Status = ScsiStatus.TaskSetFull;
                 return default;
+            case Admission.Busy:
+                command.Status = ScsiStatus.Busy;
+                return default;
             case Admission.Closed:
                 command.IsGone = true;
                 command.Fail(SenseCodes.LogicalUnitNotSupported);
@@ -163,7 +164,11 @@ public sealed partial class LogicalUnit
     internal void Attach(ItlNexus itl)
     {
         lock (gate)
+        {
             nexuses.Add(itl);
+            itl.Access = AccessOf(itl);
+            itl.PortAccess = groups.GetValueOrDefault(itl.Nexus.Target.PortGroupId, PortGroupState.Initial).Access;
+        }
     }
 
     /// <summary>Forgets a nexus: it holds the medium no longer, and lets no further task in. Tasks under way run on.</summary>
@@ -235,28 +240,6 @@ public sealed partial class LogicalUnit
 
     internal bool HasTask(ItlNexus itl, ulong? tag) => tasks.Contains(itl, tag);
 
-    /// <summary>Reserves the logical unit for a nexus; false where another one has it.</summary>
-    internal bool TryReserve(ItlNexus itl)
-    {
-        lock (gate)
-        {
-            if (reservation is not null && reservation != itl)
-                return false;
-            reservation = itl;
-            return true;
-        }
-    }
-
-    /// <summary>Gives up the reservation; without one of this nexus it does nothing.</summary>
-    internal void ReleaseReservation(ItlNexus itl)
-    {
-        lock (gate)
-        {
-            if (reservation == itl)
-                reservation = null;
-        }
-    }
-
     internal void SetPreventsRemoval(ItlNexus itl, bool prevents)
     {
         lock (gate)
@@ -276,15 +259,21 @@ public sealed partial class LogicalUnit
         }
     }
 
-    /// <summary>Puts the medium back in; other nexuses learn it by unit attention.</summary>
-    internal void LoadMedium(ItlNexus requester)
+    /// <summary>
+    /// Puts the medium back in; other nexuses learn it by unit attention. False where it is out and a nexus has locked the door, which then
+    /// lets nothing in either.
+    /// </summary>
+    internal bool TryLoadMedium(ItlNexus requester)
     {
         lock (gate)
         {
             if (isMediumPresent)
-                return;
+                return true;
+            if (HoldsMedium())
+                return false;
             isMediumPresent = true;
             EstablishForOthers(requester, UnitAttention.MediumMayHaveChanged);
+            return true;
         }
     }
 
@@ -297,6 +286,15 @@ public sealed partial class LogicalUnit
             return default;
 
         var cdb = command.Cdb;
+
+        // RESERVATION CONFLICT goes before any CHECK CONDITION, unit attentions included (SAM-5, 5.3.3).
+        var access = itl.Access;
+        if (access != ReservationAccess.Unrestricted && entry is not null && !entry.IsAllowedUnder(access, cdb))
+        {
+            command.Status = ScsiStatus.ReservationConflict;
+            return default;
+        }
+
         var ignoresAttention = entry is not null && (entry.Traits & CommandTraits.IgnoresUnitAttention) != 0;
         if (!ignoresAttention && !itl.Attentions.IsEmpty && itl.Attentions.TryTake(out var condition))
         {
@@ -305,9 +303,9 @@ public sealed partial class LogicalUnit
             return default;
         }
 
-        if (reservation is { } holder && holder != itl && (entry is null || (entry.Traits & CommandTraits.IgnoresReservation) == 0))
+        if (itl.PortAccess >= PortAccess.Standby && entry is not null && !entry.IsAllowedIn(itl.PortAccess))
         {
-            command.Status = ScsiStatus.ReservationConflict;
+            command.Fail(SenseCodes.OfPortAccess(itl.PortAccess));
             return default;
         }
 
@@ -403,8 +401,10 @@ public sealed partial class LogicalUnit
     private void LetGo(ItlNexus itl)
     {
         itl.PreventsRemoval = false;
-        if (reservation == itl)
-            reservation = null;
+        if (reserver != itl)
+            return;
+        reserver = null;
+        UpdateAccess();
     }
 
     private void EstablishForOthers(ItlNexus requester, UnitAttention condition)

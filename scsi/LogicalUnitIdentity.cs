@@ -25,12 +25,19 @@ public sealed class LogicalUnitIdentity
     public const string DefaultVendor = "COWSCSI";
 
     private const string DefaultRevision = "0001";
+    private const int Eui64Bytes = 8;
+
+    /// <summary>U/L of an EUI-64: it is assigned locally, not from the range of a company.</summary>
+    private const byte LocallyAssigned = 0x02;
+
+    private const byte GroupBit = 0x01;
 
     private readonly byte[] vendor;
     private readonly byte[] product;
     private readonly byte[] revision;
     private readonly byte[] serialNumber;
     private readonly byte[] naa;
+    private readonly byte[] eui64;
     private readonly byte[] scsiName;
 
     /// <summary>Stores the parts, space-padded to their fields.</summary>
@@ -39,7 +46,9 @@ public sealed class LogicalUnitIdentity
     /// <param name="revision">1 to 4 characters of ASCII.</param>
     /// <param name="serialNumber">1 to 64 characters of ASCII.</param>
     /// <param name="naa">An NAA designator (SPC-5, 7.7.6.6): 8 bytes, or 16 bytes for NAA 6.</param>
-    public LogicalUnitIdentity(string vendor, string product, string revision, string serialNumber, ReadOnlySpan<byte> naa)
+    /// <param name="eui64">An EUI-64 (SPC-5, 7.7.6.5) of 8 bytes; empty for none.</param>
+    public LogicalUnitIdentity(
+        string vendor, string product, string revision, string serialNumber, ReadOnlySpan<byte> naa, ReadOnlySpan<byte> eui64 = default)
     {
         this.vendor = Field(vendor, VendorBytes, VendorBytes);
         this.product = Field(product, ProductBytes, ProductBytes);
@@ -48,7 +57,10 @@ public sealed class LogicalUnitIdentity
         var expected = naa.Length > 0 && naa[0] >> 4 == 6 ? 16 : 8;
         if (naa.Length != expected)
             throw new ArgumentException("An NAA designator is 8 bytes, or 16 bytes where it is of type 6.", nameof(naa));
+        if (eui64.Length is not (0 or Eui64Bytes))
+            throw new ArgumentException("An EUI-64 is 8 bytes.", nameof(eui64));
         this.naa = naa.ToArray();
+        this.eui64 = eui64.ToArray();
         scsiName = Encoding.ASCII.GetBytes("naa." + Convert.ToHexString(naa));
     }
 
@@ -67,6 +79,9 @@ public sealed class LogicalUnitIdentity
     /// <summary>NAA designator: 8 or 16 bytes.</summary>
     public ReadOnlySpan<byte> Naa => naa;
 
+    /// <summary>EUI-64: 8 bytes, or empty.</summary>
+    public ReadOnlySpan<byte> Eui64 => eui64;
+
     /// <summary>The SCSI name string of the logical unit: "naa." and the designator in hexadecimal.</summary>
     internal ReadOnlySpan<byte> ScsiName => scsiName;
 
@@ -79,7 +94,8 @@ public sealed class LogicalUnitIdentity
     /// </summary>
     /// <remarks>
     /// The serial number is the id in hexadecimal. The designator is of NAA type 3h (locally assigned): a type 6h one needs an IEEE
-    /// company identifier, which this product has none of, so the NAA carries 60 bits of the id.
+    /// company identifier, which this product has none of, so the NAA carries 60 bits of the id. The EUI-64 has its U/L bit set for the same
+    /// reason, and carries 62 bits.
     /// </remarks>
     public static LogicalUnitIdentity FromDisk(Guid id, string name)
     {
@@ -90,7 +106,10 @@ public sealed class LogicalUnitIdentity
         var high = BinaryPrimitives.ReadUInt64BigEndian(idBytes);
         var low = BinaryPrimitives.ReadUInt64BigEndian(idBytes[8..]);
         BinaryPrimitives.WriteUInt64BigEndian(naa, (0x3UL << 60) | (Mix(high, low) >> 4));
-        return new LogicalUnitIdentity(DefaultVendor, ProductName(name), DefaultRevision, id.ToString("N"), naa);
+        Span<byte> eui64 = stackalloc byte[Eui64Bytes];
+        BinaryPrimitives.WriteUInt64BigEndian(eui64, Mix(low, high));
+        eui64[0] = (byte)((eui64[0] | LocallyAssigned) & ~GroupBit);
+        return new LogicalUnitIdentity(DefaultVendor, ProductName(name), DefaultRevision, id.ToString("N"), naa, eui64);
     }
 
     /// <summary>Folds 128 bits to 64 so that every bit of the id counts (the finalizer of MurmurHash3, twice).</summary>

@@ -16,6 +16,7 @@ public sealed class Nexus
     {
         Target = target;
         InitiatorPortName = initiatorPortName;
+        Name = NexusName.Of(initiatorPortName, target.PortName);
         var port = initiatorPortName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
         InitiatorDeviceName = port > 0 ? initiatorPortName[..port] : initiatorPortName;
     }
@@ -24,6 +25,9 @@ public sealed class Nexus
 
     /// <summary>The initiator port's SCSI name (for iSCSI: InitiatorName,i,0xISID).</summary>
     public string InitiatorPortName { get; }
+
+    /// <summary>What the nexus is recognized by when it comes back.</summary>
+    internal NexusName Name { get; }
 
     /// <summary>The SCSI name of the initiator device: all ports of one initiator have it in common.</summary>
     internal string InitiatorDeviceName { get; }

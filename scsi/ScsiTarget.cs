@@ -36,6 +36,9 @@ public sealed class ScsiTarget
     /// <summary>Longest SCSI name of a port: a designator of VPD page 83h holds 255 bytes, with null and padding.</summary>
     public const int PortNameBytesMax = 251;
 
+    /// <summary>The port group unless another is chosen.</summary>
+    public const ushort DefaultPortGroupId = 1;
+
     /// <summary>What stands between the names of an iSCSI target device and of its port (RFC 7143, 4.4.2).</summary>
     private const string PortSuffix = ",t,0x";
 
@@ -55,6 +58,10 @@ public sealed class ScsiTarget
         ArgumentOutOfRangeException.ThrowIfGreaterThan(portNameBytes.Length, PortNameBytesMax, nameof(portName));
         PortName = portName;
         RelativePortId = relativePortId;
+        var suffix = portName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
+        IsIscsi = suffix > 0;
+        DeviceName = suffix > 0 ? portName[..suffix] : portName;
+        DeviceNameBytes = Encoding.UTF8.GetBytes(DeviceName);
         Copies = copies ?? new CopyDomain();
         Copies.Add(this);
     }
@@ -69,22 +76,23 @@ public sealed class ScsiTarget
 
     public ushort RelativePortId { get; }
 
+    /// <summary>The target port group (SPC-5, 5.18) that this port is in: ports of one group share their access state at each logical unit.</summary>
+    public ushort PortGroupId { get; init; } = DefaultPortGroupId;
+
     /// <summary>The LUN map at this moment, ascending by number.</summary>
     public IReadOnlyList<KeyValuePair<int, LogicalUnit>> Luns => luns;
 
     /// <summary>The SCSI name of the target device: what the names of its ports have in common (for iSCSI, TargetName).</summary>
-    internal string DeviceName
-    {
-        get
-        {
-            var port = PortName.LastIndexOf(PortSuffix, StringComparison.Ordinal);
-            return port > 0 ? PortName[..port] : PortName;
-        }
-    }
+    internal string DeviceName { get; }
 
     internal CopyDomain Copies { get; }
 
     internal ReadOnlySpan<byte> PortNameBytes => portNameBytes;
+
+    internal byte[] DeviceNameBytes { get; }
+
+    /// <summary>Whether the port's name is that of an iSCSI port, and its protocol iSCSI.</summary>
+    internal bool IsIscsi { get; }
 
     /// <summary>Maps a logical unit; false where the number (0 to 16383) is taken. Nexuses are told by unit attention 3F/0E.</summary>
     public bool TryAddLun(int lun, LogicalUnit unit)
@@ -98,6 +106,7 @@ public sealed class ScsiTarget
             if (at >= 0)
                 return false;
             luns = [.. luns.AsSpan(0, ~at), new(lun, unit), .. luns.AsSpan(~at)];
+            unit.AddPort(this);
             foreach (var nexus in nexuses)
                 Connect(nexus, lun, unit);
             EstablishLunsChange();
@@ -120,6 +129,7 @@ public sealed class ScsiTarget
             if (at < 0)
                 return false;
             removed = luns[at].Value;
+            removed.RemovePort(this);
             luns = [.. luns.AsSpan(0, at), .. luns.AsSpan(at + 1)];
             foreach (var nexus in nexuses)
             {
@@ -139,9 +149,11 @@ public sealed class ScsiTarget
     }
 
     /// <summary>Begins an I_T nexus. Every logical unit has a power-on unit attention for it.</summary>
+    /// <param name="initiatorPortName">SCSI name of the initiator port, up to 251 bytes of UTF-8: what reservations recognize it by.</param>
     public Nexus CreateNexus(string initiatorPortName)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(initiatorPortName);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(Encoding.UTF8.GetByteCount(initiatorPortName), PortNameBytesMax, nameof(initiatorPortName));
         var nexus = new Nexus(this, initiatorPortName);
         lock (gate)
         {

@@ -21,8 +21,19 @@ internal enum CommandTraits : ushort
     /// <summary>Reads, decides and writes: runs alone in the task set.</summary>
     Exclusive = 8,
 
-    /// <summary>Is carried out although another nexus has reserved the logical unit (SPC-2, 5.5.1).</summary>
-    IgnoresReservation = 16,
+    /// <summary>Is carried out although another nexus has reserved the logical unit with RESERVE (SPC-2, 5.5.1).</summary>
+    AllowedUnderReserve = 16,
+
+    /// <summary>
+    /// Is carried out for a nexus that a persistent reservation of a write exclusive type excludes (SPC-5, 5.14.1; SBC-4, 4.17).
+    /// </summary>
+    AllowedUnderWriteExclusive = 32,
+
+    /// <summary>Is carried out for a nexus that a persistent reservation of an exclusive access type excludes.</summary>
+    AllowedUnderExclusiveAccess = 64,
+
+    /// <summary>Is carried out whatever is reserved.</summary>
+    IgnoresReservation = AllowedUnderReserve | AllowedUnderWriteExclusive | AllowedUnderExclusiveAccess,
 
     /// <summary>Is carried out while the medium is being formatted or sanitized (SBC-4, 4.11.2 and 4.33).</summary>
     DuringErasure = 256,
@@ -34,7 +45,16 @@ internal enum CommandTraits : ushort
     AfterFailedFormat = 1024,
 
     /// <summary>Works on media only through transfers of the copy manager: nothing waits for its end that would not wait for theirs.</summary>
-    ThirdPartyCopy = 32,
+    ThirdPartyCopy = 128,
+
+    /// <summary>Is carried out by a target port in the standby state (SPC-5, 5.18.2.4.4).</summary>
+    AllowedInStandby = 2048,
+
+    /// <summary>Is carried out by a target port in the unavailable state (SPC-5, 5.18.2.4.5).</summary>
+    AllowedInUnavailable = 4096,
+
+    /// <summary>Is carried out whatever state the target port is in.</summary>
+    IgnoresPortState = AllowedInStandby | AllowedInUnavailable,
 }
 
 /// <summary>Which logical units have a command, or this form of it.</summary>
@@ -54,6 +74,9 @@ internal enum CommandCondition : byte
     Remembers = 32,
 }
 
+/// <summary>Says something of a command by its CDB, which has passed no check yet but for its length.</summary>
+internal delegate bool CdbTest(ReadOnlySpan<byte> cdb);
+
 /// <summary>
 /// One row of the command table: dispatch, the check of each CDB bit, and REPORT SUPPORTED OPERATION CODES all read it.
 /// </summary>
@@ -70,6 +93,10 @@ internal sealed class CommandEntry
     /// <param name="name">The standard's name.</param>
     /// <param name="usage">The CDB in hexadecimal: operation code, and for each further byte the bits that are looked at.</param>
     /// <param name="serviceAction">Value of the low five bits of byte 1, or <see cref="NoServiceAction"/>.</param>
+    /// <param name="ignoresReservation">
+    /// For which CDBs the command is carried out whatever is reserved, where that depends on the CDB; null for what the traits say.
+    /// </param>
+    /// <param name="note">What is left out or done otherwise than an initiator may expect, and why; docs/scsi.md prints it.</param>
     /// <param name="timeoutSeconds">Recommended command timeout (SPC-5, 6.35.4), for the largest transfer on slow storage.</param>
     public CommandEntry(
         string name,
@@ -78,7 +105,9 @@ internal sealed class CommandEntry
         CommandTraits traits = CommandTraits.None,
         int serviceAction = NoServiceAction,
         CommandCondition condition = CommandCondition.Always,
-        uint timeoutSeconds = CommandTable.TimeoutSeconds)
+        uint timeoutSeconds = CommandTable.TimeoutSeconds,
+        CdbTest? ignoresReservation = null,
+        string note = "")
     {
         Name = name;
         Handler = handler;
@@ -86,6 +115,8 @@ internal sealed class CommandEntry
         ServiceAction = serviceAction;
         Condition = condition;
         RecommendedTimeoutSeconds = timeoutSeconds;
+        IgnoresReservation = ignoresReservation;
+        Note = note;
         this.usage = Convert.FromHexString(usage.Replace(" ", "", StringComparison.Ordinal));
         allowed = [.. this.usage];
         allowed[0] = byte.MaxValue;
@@ -113,8 +144,35 @@ internal sealed class CommandEntry
 
     public uint RecommendedTimeoutSeconds { get; }
 
+    /// <summary>CDBs that are carried out whatever is reserved; null where the traits alone say it.</summary>
+    public CdbTest? IgnoresReservation { get; }
+
+    /// <summary>What is left out or done otherwise, and why; empty where nothing is.</summary>
+    public string Note { get; }
+
     /// <summary>CDB usage data of SPC-5, 6.35.3: operation code, service action, and a one for each bit that is looked at.</summary>
     public ReadOnlySpan<byte> Usage => usage;
+
+    /// <summary>Whether the command is carried out for a nexus that has so much access.</summary>
+    public bool IsAllowedUnder(ReservationAccess access, ReadOnlySpan<byte> cdb)
+    {
+        var needed = access switch
+        {
+            ReservationAccess.Reserve => CommandTraits.AllowedUnderReserve,
+            ReservationAccess.WriteExclusive => CommandTraits.AllowedUnderWriteExclusive,
+            ReservationAccess.ExclusiveAccess => CommandTraits.AllowedUnderExclusiveAccess,
+            _ => CommandTraits.None,
+        };
+        return (Traits & needed) == needed || (IgnoresReservation is { } test && cdb.Length >= CdbLength && test(cdb));
+    }
+
+    /// <summary>Whether a target port in that state carries the command out.</summary>
+    public bool IsAllowedIn(PortAccess access) => access switch
+    {
+        PortAccess.Standby => (Traits & CommandTraits.AllowedInStandby) != 0,
+        PortAccess.Unavailable => (Traits & CommandTraits.AllowedInUnavailable) != 0,
+        _ => true,
+    };
 
     /// <summary>Byte and highest bit of the first field that must be zero and is not; false where the CDB is in order.</summary>
     public bool TryFindReservedBit(ReadOnlySpan<byte> cdb, out int fieldByte, out int fieldBit)

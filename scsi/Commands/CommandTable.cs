@@ -18,10 +18,22 @@ internal sealed class CommandTable
     /// <summary>The same of commands that write or read all of a large one.</summary>
     public const uint ErasureTimeoutSeconds = 7200;
 
-    private const CommandTraits Read = CommandTraits.Medium;
+    /// <summary>Reads the medium or looks at it.</summary>
+    private const CommandTraits Read = CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive;
+
     private const CommandTraits Write = CommandTraits.Medium | CommandTraits.Writes;
-    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.DuringErasure;
     private const CommandTraits Erase = Write | CommandTraits.Exclusive | CommandTraits.AfterFailedSanitize | CommandTraits.AfterFailedFormat;
+    private const CommandTraits Always = CommandTraits.IgnoresUnitAttention | CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState |
+        CommandTraits.DuringErasure;
+
+    /// <summary>Tells of the logical unit without changing it: the write exclusive types leave it to everybody.</summary>
+    private const CommandTraits Tells = CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedInStandby;
+
+    /// <summary>The persistent reservation commands decide themselves, by registration and key (SPC-5, 5.14.1).</summary>
+    private const CommandTraits Reserving =
+        CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess | CommandTraits.AllowedInStandby;
+
+    private const CommandTraits Capacity = CommandTraits.Medium | CommandTraits.IgnoresReservation | CommandTraits.AllowedInStandby;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -30,47 +42,92 @@ internal sealed class CommandTable
     /// </remarks>
     private static readonly CommandEntry[] Rows =
     [
-        new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady, CommandTraits.Medium),
+        new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady,
+            CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess),
         new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
         new("FORMAT UNIT", "04 3F 00 00 00 00", FormatUnitCommand.Execute, Write | CommandTraits.Exclusive | CommandTraits.AfterFailedFormat,
             condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
         new("READ(6)", "08 1F FF FF FF 00", TransferCommands.Read, Read),
         new("WRITE(6)", "0A 1F FF FF FF 00", TransferCommands.Write, Write),
         new("INQUIRY", "12 01 FF FF FF 00", InquiryCommand.Execute, Always),
-        new("MODE SELECT(6)", "15 11 00 00 FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive),
-        new("RESERVE(6)", "16 00 00 00 00 00", PrimaryCommands.Reserve, CommandTraits.IgnoresReservation),
-        new("RELEASE(6)", "17 00 00 00 00 00", PrimaryCommands.Release, CommandTraits.IgnoresReservation),
-        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, CommandTraits.DuringErasure),
+        new("MODE SELECT(6)", "15 11 00 00 FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive | CommandTraits.AllowedInStandby),
+        new("RESERVE(6)", "16 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation,
+            note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
+        new("RELEASE(6)", "17 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation,
+            note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
+        new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, Tells | CommandTraits.DuringErasure),
         new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
-            condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds),
+            condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts,
+            note: "Power conditions are taken and change nothing: there is no spindle."),
         new("START STOP UNIT", "1B 01 00 00 F5 00", MediumCommands.StartStopUnit,
-            condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds),
-        new("SEND DIAGNOSTIC", "1D F4 00 FF FF 00", SendDiagnosticCommand.Execute, Read, timeoutSeconds: ErasureTimeoutSeconds),
-        new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow, condition: CommandCondition.Removable),
-        new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10, Read),
+            condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts,
+            note: "Power conditions are taken and change nothing: there is no spindle."),
+        new("SEND DIAGNOSTIC", "1D F4 00 FF FF 00", SendDiagnosticCommand.Execute,
+            CommandTraits.Medium | CommandTraits.AllowedInStandby, timeoutSeconds: ErasureTimeoutSeconds,
+            note: "Self-tests, which read the medium. No diagnostic pages."),
+        new("PREVENT ALLOW MEDIUM REMOVAL", "1E 00 00 00 01 00", MediumCommands.PreventAllow,
+            condition: CommandCondition.Removable, ignoresReservation: MediumCommands.Allows),
+        new("READ CAPACITY(10)", "25 00 00 00 00 00 00 00 00 00", CapacityCommands.ReadCapacity10,
+            Capacity),
         new("READ(10)", "28 18 FF FF FF FF 00 FF FF 00", TransferCommands.Read, Read),
         new("WRITE(10)", "2A 18 FF FF FF FF 00 FF FF 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(10)", "2E 16 FF FF FF FF 00 FF FF 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(10)", "2F 16 FF FF FF FF 00 FF FF 00", VerifyCommand.Execute, Read),
         new("PRE-FETCH(10)", "34 02 FF FF FF FF 3F FF FF 00", VerifyCommand.PreFetch, Read),
-        new("SYNCHRONIZE CACHE(10)", "35 06 FF FF FF FF 00 FF FF 00", MediumCommands.SynchronizeCache, Read,
-            timeoutSeconds: LongTimeoutSeconds),
-        new("READ DEFECT DATA(10)", "37 00 1F 00 00 00 00 FF FF 00", CapacityCommands.ReadDefectData10, Read),
+        new("SYNCHRONIZE CACHE(10)", "35 06 FF FF FF FF 00 FF FF 00", MediumCommands.SynchronizeCache, CommandTraits.Medium,
+            timeoutSeconds: LongTimeoutSeconds,
+            note: "IMMED is taken, and status waits for the flush all the same. The range is checked; everything unwritten is flushed."),
+        new("READ DEFECT DATA(10)", "37 00 1F 00 00 00 00 FF FF 00", CapacityCommands.ReadDefectData10, Read,
+            note: "The lists are empty, in the format that was asked for: blocks are never reassigned."),
         new("WRITE SAME(10)", "41 08 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.Thin, timeoutSeconds: LongTimeoutSeconds),
         new("WRITE SAME(10)", "41 00 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
         new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.Overwrite, Erase,
-            serviceAction: 0x01, condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
+            serviceAction: 0x01, condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds,
+            note: "One pass, read back. Blocks are let go, not written over in place; snapshots, clones and the origin keep theirs."),
         new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.BlockErase, Erase,
-            serviceAction: 0x02, condition: CommandCondition.Remembers | CommandCondition.Thin, timeoutSeconds: ErasureTimeoutSeconds),
+            serviceAction: 0x02, condition: CommandCondition.Remembers | CommandCondition.Thin, timeoutSeconds: ErasureTimeoutSeconds,
+            note: "Blocks are let go; snapshots, clones and the origin keep theirs. CRYPTOGRAPHIC ERASE is left out: see architecture.md."),
         new("SANITIZE", "48 00 00 00 00 00 00 FF FF 00", SanitizeCommand.ExitFailureMode, Erase,
             serviceAction: 0x1F, condition: CommandCondition.Remembers),
-        new("LOG SELECT", "4C 02 FF FF 00 00 00 FF FF 00", LogSenseCommand.Select),
-        new("LOG SENSE", "4D 00 FF FF 00 FF FF FF FF 00", LogSenseCommand.Sense, CommandTraits.DuringErasure),
-        new("MODE SELECT(10)", "55 11 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive),
-        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, CommandTraits.DuringErasure),
+        new("LOG SELECT", "4C 02 FF FF 00 00 00 FF FF 00", LogSenseCommand.Select, CommandTraits.AllowedInStandby),
+        new("LOG SENSE", "4D 00 FF FF 00 FF FF FF FF 00", LogSenseCommand.Sense,
+            CommandTraits.DuringErasure | CommandTraits.IgnoresReservation | CommandTraits.AllowedInStandby),
+        new("MODE SELECT(10)", "55 11 00 00 00 00 00 FF FF 00", ModeSelectCommand.Execute, CommandTraits.Exclusive | CommandTraits.AllowedInStandby),
+        new("RESERVE(10)", "56 00 00 00 00 00 00 00 00 00", ReserveCommands.Reserve, CommandTraits.IgnoresReservation,
+            note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
+        new("RELEASE(10)", "57 00 00 00 00 00 00 00 00 00", ReserveCommands.Release, CommandTraits.IgnoresReservation,
+            note: "The whole logical unit only: third-party reservations and extents are obsolete since SPC-3."),
+        new("MODE SENSE(10)", "5A 18 FF FF 00 00 00 FF FF 00", ModeSenseCommand.Execute, Tells | CommandTraits.DuringErasure),
+        new("PERSISTENT RESERVE IN, READ KEYS", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadKeys, Reserving,
+            serviceAction: 0x00),
+        new("PERSISTENT RESERVE IN, READ RESERVATION", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadReservation, Reserving,
+            serviceAction: 0x01),
+        new("PERSISTENT RESERVE IN, REPORT CAPABILITIES", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReportCapabilities, Reserving,
+            serviceAction: 0x02),
+        new("PERSISTENT RESERVE IN, READ FULL STATUS", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadFullStatus, Reserving,
+            serviceAction: 0x03,
+            note: "ALL_TG_PT is zero: such a registration is one at each port."),
+        new("PERSISTENT RESERVE OUT, REGISTER", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Register,
+            Reserving, serviceAction: 0x00,
+            note: "APTPL is refused where the logical unit has no memory. A TransportID that names a device stands for its ports that are logged in."),
+        new("PERSISTENT RESERVE OUT, RESERVE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Reserve,
+            Reserving, serviceAction: 0x01),
+        new("PERSISTENT RESERVE OUT, RELEASE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Release,
+            Reserving, serviceAction: 0x02),
+        new("PERSISTENT RESERVE OUT, CLEAR", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Clear,
+            Reserving, serviceAction: 0x03),
+        new("PERSISTENT RESERVE OUT, PREEMPT", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Preempt,
+            Reserving, serviceAction: 0x04),
+        new("PERSISTENT RESERVE OUT, PREEMPT AND ABORT", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.PreemptAndAbort,
+            Reserving, serviceAction: 0x05),
+        new("PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.RegisterAndIgnore,
+            Reserving, serviceAction: 0x06),
+        new("PERSISTENT RESERVE OUT, REGISTER AND MOVE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Move,
+            Reserving, serviceAction: 0x07,
+            note: "The TransportID names a port, or a device that has one port logged in."),
         new("EXTENDED COPY(LID1)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid1,
             CommandTraits.ThirdPartyCopy, CopyServiceActions.ExtendedCopyLid1, timeoutSeconds: LongTimeoutSeconds),
         new("EXTENDED COPY(LID4)", "83 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", ExtendedCopyCommand.ExecuteLid4,
@@ -81,20 +138,20 @@ internal sealed class CommandTable
             Write | CommandTraits.ThirdPartyCopy, CopyServiceActions.WriteUsingToken, timeoutSeconds: LongTimeoutSeconds),
         new("COPY OPERATION ABORT", "83 00 FF FF FF FF 00 00 00 00 00 00 00 00 00 00", ExtendedCopyCommand.Abort,
             serviceAction: CopyServiceActions.CopyOperationAbort),
-        new("RECEIVE COPY STATUS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid1,
+        new("RECEIVE COPY STATUS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid1, Tells,
             serviceAction: CopyServiceActions.StatusLid1),
-        new("RECEIVE COPY DATA(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.DataLid1,
+        new("RECEIVE COPY DATA(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.DataLid1, Tells,
             serviceAction: CopyServiceActions.DataLid1),
         new("RECEIVE COPY OPERATING PARAMETERS", "84 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00",
-            ReceiveCopyCommands.OperatingParameters, serviceAction: CopyServiceActions.OperatingParameters),
+            ReceiveCopyCommands.OperatingParameters, Tells, serviceAction: CopyServiceActions.OperatingParameters),
         new("RECEIVE COPY FAILURE DETAILS(LID1)", "84 00 FF 00 00 00 00 00 00 00 FF FF FF FF 00 00",
-            ReceiveCopyCommands.FailureDetailsLid1, serviceAction: CopyServiceActions.FailureDetailsLid1),
-        new("RECEIVE COPY STATUS(LID4)", "84 00 FF FF FF FF 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid4,
+            ReceiveCopyCommands.FailureDetailsLid1, Tells, serviceAction: CopyServiceActions.FailureDetailsLid1),
+        new("RECEIVE COPY STATUS(LID4)", "84 00 FF FF FF FF 00 00 00 00 FF FF FF FF 00 00", ReceiveCopyCommands.StatusLid4, Tells,
             serviceAction: CopyServiceActions.StatusLid4),
         new("RECEIVE ROD TOKEN INFORMATION", "84 00 FF FF FF FF 00 00 00 00 FF FF FF FF 00 00", TokenCommands.ReceiveInformation,
-            serviceAction: CopyServiceActions.RodTokenInformation),
+            Tells, serviceAction: CopyServiceActions.RodTokenInformation),
         new("REPORT ALL ROD TOKENS", "84 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", TokenCommands.ReportAll,
-            serviceAction: CopyServiceActions.ReportAllRodTokens),
+            Tells, serviceAction: CopyServiceActions.ReportAllRodTokens),
         new("READ(16)", "88 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(16)", "8A 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("COMPARE AND WRITE", "89 18 FF FF FF FF FF FF FF FF 00 00 00 FF 00 00", ReadModifyWriteCommands.CompareAndWrite,
@@ -104,28 +161,38 @@ internal sealed class CommandTable
         new("WRITE AND VERIFY(16)", "8E 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(16)", "8F 16 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
         new("PRE-FETCH(16)", "90 02 FF FF FF FF FF FF FF FF FF FF FF FF 3F 00", VerifyCommand.PreFetch, Read),
-        new("SYNCHRONIZE CACHE(16)", "91 06 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", MediumCommands.SynchronizeCache, Read,
-            timeoutSeconds: LongTimeoutSeconds),
+        new("SYNCHRONIZE CACHE(16)", "91 06 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", MediumCommands.SynchronizeCache, CommandTraits.Medium,
+            timeoutSeconds: LongTimeoutSeconds,
+            note: "IMMED is taken, and status waits for the flush all the same. The range is checked; everything unwritten is flushed."),
         new("WRITE SAME(16)", "93 09 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.Thin, timeoutSeconds: LongTimeoutSeconds),
         new("WRITE SAME(16)", "93 01 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("WRITE ATOMIC(16)", "9C 18 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", WriteAtomicCommand.Execute, Write,
             condition: CommandCondition.Atomic),
-        new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16, Read,
-            serviceAction: 0x10),
+        new("READ CAPACITY(16)", "9E 00 00 00 00 00 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadCapacity16,
+            Capacity, serviceAction: 0x10),
         new("GET LBA STATUS(16)", "9E 00 FF FF FF FF FF FF FF FF FF FF FF FF 00 00", CapacityCommands.GetLbaStatus, Read,
             serviceAction: 0x12, condition: CommandCondition.Thin),
-        new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, Always),
+        new("REPORT LUNS", "A0 00 FF 00 00 00 FF FF FF FF 00 00", ReportLunsCommand.Execute, Always,
+            note: "SELECT REPORT 10h to 12h, of administrative and subsidiary logical units, are refused: there are none."),
+        new("REPORT TARGET PORT GROUPS", "A3 E0 00 00 00 00 FF FF FF FF 00 00", PortGroupCommands.Report,
+            CommandTraits.IgnoresReservation | CommandTraits.IgnoresPortState, serviceAction: 0x0A,
+            note: "PREF is zero and states change by SET only (TPGS 10b): access is the same by every port. There is no transition to wait for."),
         new("REPORT SUPPORTED OPERATION CODES", "A3 00 87 FF FF FF FF FF FF FF 00 00", ReportOpcodesCommand.Execute,
-            CommandTraits.DuringErasure, serviceAction: 0x0C),
+            Tells | CommandTraits.DuringErasure,
+            serviceAction: 0x0C),
         new("REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "A3 00 80 00 00 00 FF FF FF FF 00 00",
-            PrimaryCommands.ReportTaskManagementFunctions, CommandTraits.DuringErasure, serviceAction: 0x0D),
+            PrimaryCommands.ReportTaskManagementFunctions, Tells | CommandTraits.DuringErasure, serviceAction: 0x0D),
+        new("SET TARGET PORT GROUPS", "A4 00 00 00 00 00 FF FF FF FF 00 00", PortGroupCommands.Set, CommandTraits.IgnoresPortState,
+            serviceAction: 0x0A,
+            note: "Offline and LBA-dependent states are refused. States are active/optimized again after a restart."),
         new("READ(12)", "A8 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Read, Read),
         new("WRITE(12)", "AA 18 FF FF FF FF FF FF FF FF 00 00", TransferCommands.Write, Write),
         new("WRITE AND VERIFY(12)", "AE 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.WriteAndVerify, Write),
         new("VERIFY(12)", "AF 16 FF FF FF FF FF FF FF FF 00 00", VerifyCommand.Execute, Read),
-        new("READ DEFECT DATA(12)", "B7 1F 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadDefectData12, Read),
+        new("READ DEFECT DATA(12)", "B7 1F 00 00 00 00 FF FF FF FF 00 00", CapacityCommands.ReadDefectData12, Read,
+            note: "The lists are empty, in the format that was asked for: blocks are never reassigned."),
     ];
 
     private static readonly Dictionary<CommandCondition, CommandTable> Tables = MakeTables();
@@ -147,6 +214,9 @@ internal sealed class CommandTable
 
         entries = [.. chosen];
     }
+
+    /// <summary>Every row, whichever kind of logical unit has it.</summary>
+    public static ReadOnlySpan<CommandEntry> AllRows => Rows;
 
     /// <summary>Every command of this kind of logical unit, ascending by operation code.</summary>
     public ReadOnlySpan<CommandEntry> Entries => entries;

@@ -12,6 +12,12 @@ internal static class MediumCommands
     private const byte PowerConditionMask = 0xF0;
     private const byte PreventBit = 0x01;
 
+    /// <summary>START STOP UNIT that starts, which takes nothing from anybody (SBC-4, 4.17).</summary>
+    public static bool Starts(ReadOnlySpan<byte> cdb) => (cdb[4] & (StartBit | PowerConditionMask)) == StartBit;
+
+    /// <summary>PREVENT ALLOW MEDIUM REMOVAL that allows (SPC-5, 5.14.1).</summary>
+    public static bool Allows(ReadOnlySpan<byte> cdb) => (cdb[4] & PreventBit) == 0;
+
     /// <summary>
     /// SYNCHRONIZE CACHE of 10 and 16 bytes (SBC-4, 5.36 and 5.37). A flush covers the whole device, so the range is only checked;
     /// status always waits for the flush, which IMMED permits but does not require to be left out.
@@ -46,7 +52,8 @@ internal static class MediumCommands
         {
             if (starts)
             {
-                unit.LoadMedium(itl);
+                if (!unit.TryLoadMedium(itl))
+                    command.Fail(SenseCodes.MediumRemovalPrevented);
                 return default;
             }
 

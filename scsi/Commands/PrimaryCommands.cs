@@ -26,6 +26,10 @@ internal static class PrimaryCommands
             itl.OnReported(condition);
             code = UnitAttentionSet.Sense(condition);
         }
+        else if (itl.PortAccess >= PortAccess.Standby)
+        {
+            code = SenseCodes.OfPortAccess(itl.PortAccess);
+        }
         else if (itl.Unit.TryGetOperationSense(out var operation, out var progress))
         {
             (code, detail) = (operation, progress);
@@ -36,21 +40,6 @@ internal static class PrimaryCommands
         }
 
         AnswerSense(command, code, detail);
-        return default;
-    }
-
-    /// <summary>RESERVE(6) of SPC-2, 7.21: the whole logical unit, for this nexus.</summary>
-    public static ValueTask Reserve(ItlNexus itl, ScsiCommand command)
-    {
-        if (!itl.Unit.TryReserve(itl))
-            command.Status = ScsiStatus.ReservationConflict;
-        return default;
-    }
-
-    /// <summary>RELEASE(6) of SPC-2, 7.16: good even where there is nothing to release.</summary>
-    public static ValueTask Release(ItlNexus itl, ScsiCommand command)
-    {
-        itl.Unit.ReleaseReservation(itl);
         return default;
     }
 

@@ -38,7 +38,7 @@ internal static class UnmappedLun
         switch (opcode)
         {
             case Inquiry when isWellKnown:
-                InquiryCommand.AnswerWellKnown(command);
+                InquiryCommand.AnswerWellKnown(nexus, command);
                 break;
             case Inquiry:
                 InquiryCommand.AnswerAbsent(command);

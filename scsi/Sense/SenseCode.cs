@@ -25,6 +25,8 @@ internal static class SenseCodes
 
     public static readonly SenseCode NotReadyCauseNotReportable = new(SenseKey.NotReady, 0x04, 0x00);
     public static readonly SenseCode NotReadyManualInterventionRequired = new(SenseKey.NotReady, 0x04, 0x03);
+    public static readonly SenseCode TargetPortInStandbyState = new(SenseKey.NotReady, 0x04, 0x0B);
+    public static readonly SenseCode TargetPortInUnavailableState = new(SenseKey.NotReady, 0x04, 0x0C);
     public static readonly SenseCode FormatInProgress = new(SenseKey.NotReady, 0x04, 0x04);
     public static readonly SenseCode SelfTestInProgress = new(SenseKey.NotReady, 0x04, 0x09);
     public static readonly SenseCode SanitizeInProgress = new(SenseKey.NotReady, 0x04, 0x1B);
@@ -54,6 +56,7 @@ internal static class SenseCodes
     public static readonly SenseCode InvalidFieldInCdb = new(SenseKey.IllegalRequest, 0x24, 0x00);
     public static readonly SenseCode LogicalUnitNotSupported = new(SenseKey.IllegalRequest, 0x25, 0x00);
     public static readonly SenseCode InvalidFieldInParameterList = new(SenseKey.IllegalRequest, 0x26, 0x00);
+    public static readonly SenseCode InvalidReleaseOfPersistentReservation = new(SenseKey.IllegalRequest, 0x26, 0x04);
     public static readonly SenseCode TooManyTargetDescriptors = new(SenseKey.IllegalRequest, 0x26, 0x06);
     public static readonly SenseCode UnsupportedTargetDescriptorTypeCode = new(SenseKey.IllegalRequest, 0x26, 0x07);
     public static readonly SenseCode TooManySegmentDescriptors = new(SenseKey.IllegalRequest, 0x26, 0x08);
@@ -62,6 +65,7 @@ internal static class SenseCodes
     public static readonly SenseCode SavingParametersNotSupported = new(SenseKey.IllegalRequest, 0x39, 0x00);
     public static readonly SenseCode InvalidMessageError = new(SenseKey.IllegalRequest, 0x49, 0x00);
     public static readonly SenseCode MediumRemovalPrevented = new(SenseKey.IllegalRequest, 0x53, 0x02);
+    public static readonly SenseCode InsufficientRegistrationResources = new(SenseKey.IllegalRequest, 0x55, 0x04);
 
     public static readonly SenseCode InsufficientResourcesToCreateRodToken = new(SenseKey.IllegalRequest, 0x55, 0x0D);
 
@@ -71,6 +75,10 @@ internal static class SenseCodes
     public static readonly SenseCode BusDeviceReset = new(SenseKey.UnitAttention, 0x29, 0x03);
     public static readonly SenseCode NexusLoss = new(SenseKey.UnitAttention, 0x29, 0x07);
     public static readonly SenseCode ModeParametersChanged = new(SenseKey.UnitAttention, 0x2A, 0x01);
+    public static readonly SenseCode ReservationsPreempted = new(SenseKey.UnitAttention, 0x2A, 0x03);
+    public static readonly SenseCode ReservationsReleased = new(SenseKey.UnitAttention, 0x2A, 0x04);
+    public static readonly SenseCode RegistrationsPreempted = new(SenseKey.UnitAttention, 0x2A, 0x05);
+    public static readonly SenseCode AsymmetricAccessStateChanged = new(SenseKey.UnitAttention, 0x2A, 0x06);
     public static readonly SenseCode LogParametersChanged = new(SenseKey.UnitAttention, 0x2A, 0x02);
     public static readonly SenseCode CapacityDataHasChanged = new(SenseKey.UnitAttention, 0x2A, 0x09);
     public static readonly SenseCode CommandsClearedByAnotherInitiator = new(SenseKey.UnitAttention, 0x2F, 0x00);
@@ -90,4 +98,8 @@ internal static class SenseCodes
     public static readonly SenseCode InvalidOperationForCopyTarget = new(SenseKey.CopyAborted, 0x26, 0x0C);
 
     public static readonly SenseCode MiscompareDuringVerify = new(SenseKey.Miscompare, 0x1D, 0x00);
+
+    /// <summary>Why a port in standby or unavailable does not carry out a command (SPC-5, 5.18.2.4).</summary>
+    public static SenseCode OfPortAccess(PortAccess access) =>
+        access == PortAccess.Standby ? TargetPortInStandbyState : TargetPortInUnavailableState;
 }

@@ -6,6 +6,8 @@ namespace CowScsi.Scsi;
 internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
 {
     private UnitAttentionSet attentions;
+    private volatile ReservationAccess access;
+    private volatile PortAccess portAccess;
 
     public Nexus Nexus { get; } = nexus;
 
@@ -18,6 +20,20 @@ internal sealed class ItlNexus(Nexus nexus, LogicalUnit unit, int lun)
 
     /// <summary>This nexus holds the medium (PREVENT ALLOW MEDIUM REMOVAL). Guarded by the logical unit's lock.</summary>
     public bool PreventsRemoval { get; set; }
+
+    /// <summary>What reservations let this nexus do. Set under the logical unit's lock, read without it.</summary>
+    public ReservationAccess Access
+    {
+        get => access;
+        set => access = value;
+    }
+
+    /// <summary>The access state of the target port's group here. Set under the logical unit's lock, read without it.</summary>
+    public PortAccess PortAccess
+    {
+        get => portAccess;
+        set => portAccess = value;
+    }
 
     /// <summary>The third-party copies of this nexus: those under way, and the results that are held for it.</summary>
     public CopyOperations Copies { get; } = new();

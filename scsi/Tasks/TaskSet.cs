@@ -5,6 +5,8 @@ internal enum Admission : byte
 {
     Enabled = 1,
     Dormant = 2,
+
+    /// <summary>There is no room, and the nexus has tasks here already: TASK SET FULL (SAM-5, 5.3.1).</summary>
     Full = 3,
 
     /// <summary>The logical unit takes no further command.</summary>
@@ -12,6 +14,9 @@ internal enum Admission : byte
 
     /// <summary>The I_T nexus, or its way to this logical unit, is gone.</summary>
     Detached = 5,
+
+    /// <summary>There is no room, and it is others that take it: BUSY.</summary>
+    Busy = 6,
 }
 
 /// <summary>
@@ -65,7 +70,7 @@ internal sealed class TaskSet(int tasksMax)
             if (isClosed)
                 return Admission.Closed;
             if (count >= tasksMax && task.Role != TaskRole.Transfer)
-                return Admission.Full;
+                return HasTaskOf(itl) ? Admission.Full : Admission.Busy;
 
             task.Itl = itl;
             task.IsAbortRequested = false;
@@ -156,14 +161,15 @@ internal sealed class TaskSet(int tasksMax)
     /// </summary>
     /// <param name="affected">Called under the lock with the I_T_L nexus of each task; may be null.</param>
     /// <returns>The number of tasks, and what completes once they have ended.</returns>
-    public (int Count, Task Ended) Abort(ItlNexus? itl, ulong? tag, Action<ItlNexus>? affected = null)
+    /// <param name="except">A task that is left alone: the one that asks.</param>
+    public (int Count, Task Ended) Abort(ItlNexus? itl, ulong? tag, Action<ItlNexus>? affected = null, ScsiTask? except = null)
     {
         var wait = new AbortWait();
         lock (gate)
         {
             for (var task = oldest; task is not null; task = task.Newer)
             {
-                if ((itl is not null && task.Itl != itl) || (tag is { } wanted && task.Command.Tag != wanted))
+                if (task == except || (itl is not null && task.Itl != itl) || (tag is { } wanted && task.Command.Tag != wanted))
                     continue;
                 task.IsAbortRequested = true;
                 task.Waits = new AbortWaitNode(wait, task.Waits);
@@ -210,6 +216,17 @@ internal sealed class TaskSet(int tasksMax)
             drained ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             return drained.Task;
         }
+    }
+
+    private bool HasTaskOf(ItlNexus itl)
+    {
+        for (var task = oldest; task is not null; task = task.Newer)
+        {
+            if (task.Itl == itl)
+                return true;
+        }
+
+        return false;
     }
 
     private void EnableWhatMayRun()

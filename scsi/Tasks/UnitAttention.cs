@@ -16,8 +16,12 @@ internal enum UnitAttention
     ReportedLunsDataHasChanged = 6,
     CapacityDataHasChanged = 7,
     ModeParametersChanged = 8,
-    LogParametersChanged = 9,
-    ThresholdReached = 10,
+    ReservationsPreempted = 9,
+    ReservationsReleased = 10,
+    RegistrationsPreempted = 11,
+    AsymmetricAccessStateChanged = 12,
+    LogParametersChanged = 13,
+    ThresholdReached = 14,
 }
 
 /// <summary>
@@ -69,6 +73,10 @@ internal struct UnitAttentionSet
         UnitAttention.ReportedLunsDataHasChanged => SenseCodes.ReportedLunsDataHasChanged,
         UnitAttention.CapacityDataHasChanged => SenseCodes.CapacityDataHasChanged,
         UnitAttention.ModeParametersChanged => SenseCodes.ModeParametersChanged,
+        UnitAttention.ReservationsPreempted => SenseCodes.ReservationsPreempted,
+        UnitAttention.ReservationsReleased => SenseCodes.ReservationsReleased,
+        UnitAttention.RegistrationsPreempted => SenseCodes.RegistrationsPreempted,
+        UnitAttention.AsymmetricAccessStateChanged => SenseCodes.AsymmetricAccessStateChanged,
         UnitAttention.LogParametersChanged => SenseCodes.LogParametersChanged,
         UnitAttention.ThresholdReached => SenseCodes.ThinProvisioningSoftThresholdReached,
         _ => throw new ArgumentOutOfRangeException(nameof(condition)),

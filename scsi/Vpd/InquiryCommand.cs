@@ -20,6 +20,12 @@ internal static class InquiryCommand
     /// <summary>3PC: third-party copy commands are supported.</summary>
     private const byte ThirdPartyCopyBit = 0x08;
 
+    /// <summary>TPGS 10b: REPORT and SET TARGET PORT GROUPS; states change by SET only.</summary>
+    private const byte ExplicitPortGroups = 0x20;
+
+    /// <summary>MULTIP: there is more than one target port.</summary>
+    private const byte SeveralPortsBit = 0x10;
+
     private const byte CommandQueueBit = 0x02;
 
     /// <summary>No peripheral device is here, nor can be (qualifier 011b, type 1Fh).</summary>
@@ -30,6 +36,8 @@ internal static class InquiryCommand
     private const ushort DescriptorSam5 = 0x00A0;
     private const ushort DescriptorSpc4 = 0x0460;
     private const ushort DescriptorSbc3 = 0x04C0;
+    private const ushort DescriptorIscsi = 0x0960;
+    private const int DescriptorsField = 58;
 
     public static ValueTask Execute(ItlNexus itl, ScsiCommand command)
     {
@@ -47,7 +55,10 @@ internal static class InquiryCommand
         }
 
         Span<byte> data = stackalloc byte[StandardBytes];
-        WriteStandard(data, 0, itl.Unit.Options.IsRemovable, itl.Unit.Identity);
+        WriteStandard(data, 0, itl.Nexus.Target, itl.Unit.Identity);
+        data[1] = itl.Unit.Options.IsRemovable ? RemovableBit : (byte)0;
+        data[5] = ThirdPartyCopyBit | ExplicitPortGroups;
+        data[6] = itl.Unit.Ports().Count > 1 ? SeveralPortsBit : (byte)0;
         AllocationWriter.Answer(command, data, AllocationLength(command));
         return default;
     }
@@ -68,12 +79,12 @@ internal static class InquiryCommand
     }
 
     /// <summary>INQUIRY to the REPORT LUNS well-known logical unit (SPC-5, 8.1).</summary>
-    public static void AnswerWellKnown(ScsiCommand command)
+    public static void AnswerWellKnown(Nexus nexus, ScsiCommand command)
     {
         if (!TryCheckStandard(command))
             return;
         Span<byte> data = stackalloc byte[StandardBytes];
-        WriteStandard(data, WellKnownType, isRemovable: false, LogicalUnitIdentity.WellKnown);
+        WriteStandard(data, WellKnownType, nexus.Target, LogicalUnitIdentity.WellKnown);
         AllocationWriter.Answer(command, data, AllocationLength(command));
     }
 
@@ -96,21 +107,25 @@ internal static class InquiryCommand
 
     private static ushort AllocationLength(ScsiCommand command) => BinaryPrimitives.ReadUInt16BigEndian(command.Cdb[AllocationField..]);
 
-    private static void WriteStandard(Span<byte> data, byte type, bool isRemovable, LogicalUnitIdentity identity)
+    private static void WriteStandard(Span<byte> data, byte type, ScsiTarget target, LogicalUnitIdentity identity)
     {
         data.Clear();
         data[0] = type;
-        data[1] = isRemovable ? RemovableBit : (byte)0;
         data[2] = Version;
         data[3] = HierarchicalFormat2;
         data[4] = StandardBytes - 5;
-        data[5] = type == 0 ? ThirdPartyCopyBit : (byte)0;
         data[7] = CommandQueueBit;
         identity.Vendor.CopyTo(data[8..]);
         identity.Product.CopyTo(data[16..]);
         identity.Revision.CopyTo(data[32..]);
-        BinaryPrimitives.WriteUInt16BigEndian(data[58..], DescriptorSam5);
-        BinaryPrimitives.WriteUInt16BigEndian(data[60..], DescriptorSpc4);
-        BinaryPrimitives.WriteUInt16BigEndian(data[62..], type == 0 ? DescriptorSbc3 : (ushort)0);
+        ReadOnlySpan<ushort> descriptors = [DescriptorSam5, DescriptorSpc4, type == 0 ? DescriptorSbc3 : (ushort)0, target.IsIscsi ? DescriptorIscsi : (ushort)0];
+        var at = DescriptorsField;
+        foreach (var descriptor in descriptors)
+        {
+            if (descriptor == 0)
+                continue;
+            BinaryPrimitives.WriteUInt16BigEndian(data[at..], descriptor);
+            at += 2;
+        }
     }
 }

@@ -9,6 +9,9 @@ internal ref struct PageWriter(Span<byte> destination)
 
     public int Length { get; private set; }
 
+    /// <summary>Bytes that can still be appended.</summary>
+    public readonly int Left => destination.Length - Length;
+
     public readonly ReadOnlySpan<byte> Written => destination[..Length];
 
     public void Byte(int value) => Take(1)[0] = (byte)value;

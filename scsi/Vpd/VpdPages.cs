@@ -10,8 +10,8 @@ internal static class VpdPages
     private const int PageField = 2;
     private const int HeaderBytes = 4;
 
-    /// <summary>Room for the longest page, the device identification one with a port name of 256 bytes.</summary>
-    private const int PageBytesMax = 640;
+    /// <summary>Room for every page but SCSI Ports: device identification with its names is the longest.</summary>
+    private const int PageBytesMax = DeviceIdentificationPage.UnitDesignatorBytesMax + (2 * DeviceIdentificationPage.ScsiNameBytesMax) + 64;
 
     private delegate void Writer(ItlNexus itl, BlockGeometry geometry, ref PageWriter page);
 
@@ -22,8 +22,10 @@ internal static class VpdPages
         new(0x00, WriteSupportedPages, IsThinOnly: false),
         new(0x80, WriteSerialNumber, IsThinOnly: false),
         new(0x83, DeviceIdentificationPage.Write, IsThinOnly: false),
+        new(0x85, WriteManagementAddresses, IsThinOnly: false),
         new(0x86, WriteExtendedInquiry, IsThinOnly: false),
         new(0x87, WriteModePagePolicy, IsThinOnly: false),
+        new(ScsiPortsPage.PageCode, ScsiPortsPage.Write, IsThinOnly: false),
         new(ThirdPartyCopyPage.PageCode, ThirdPartyCopyPage.Write, IsThinOnly: false),
         new(0xB0, WriteBlockLimits, IsThinOnly: false),
         new(0xB1, WriteCharacteristics, IsThinOnly: false),
@@ -37,7 +39,7 @@ internal static class VpdPages
         {
             if (page.Code != code || (page.IsThinOnly && !LogicalUnit.IsThin(geometry)))
                 continue;
-            Span<byte> data = stackalloc byte[PageBytesMax];
+            Span<byte> data = code == ScsiPortsPage.PageCode ? new byte[ScsiPortsPage.RoomFor(itl.Unit)] : stackalloc byte[PageBytesMax];
             var writer = new PageWriter(data);
             writer.Byte(0x00);
             writer.Byte(code);
@@ -62,6 +64,11 @@ internal static class VpdPages
 
     private static void WriteSerialNumber(ItlNexus itl, BlockGeometry geometry, ref PageWriter page) =>
         page.Bytes(itl.Unit.Identity.SerialNumber);
+
+    /// <summary>Management network addresses, SPC-5 7.7.8: nothing is managed over the network, so the list is empty.</summary>
+    private static void WriteManagementAddresses(ItlNexus itl, BlockGeometry geometry, ref PageWriter page)
+    {
+    }
 
     /// <summary>Extended INQUIRY data, SPC-5 7.7.7.</summary>
     private static void WriteExtendedInquiry(ItlNexus itl, BlockGeometry geometry, ref PageWriter page)

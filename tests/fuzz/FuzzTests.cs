@@ -19,7 +19,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private const double SecondsOfImages = 2.5;
 
     /// <summary>Shares of the soak time: one a target, and the whole store and the iSCSI server count for as many as four each.</summary>
-    internal const int SoakShares = 23;
+    internal const int SoakShares = 25;
 
     private static readonly Instrumented Instrumented = new();
 

@@ -24,6 +24,12 @@ internal sealed record GuestOptions
     /// <summary>Files that are the guest's disks: /dev/vda, /dev/vdb ...</summary>
     public IReadOnlyList<string> Drives { get; init; } = [];
 
+    /// <summary>Whether its memory can be shared with other processes, as vhost-user devices need it.</summary>
+    public bool SharesMemory { get; init; }
+
+    /// <summary>Further arguments of QEMU.</summary>
+    public IReadOnlyList<string> Arguments { get; init; } = [];
+
     /// <summary>A port of the guest that this machine reaches as <see cref="GuestMachine.Portal"/>; 0 for none.</summary>
     public int GuestPort { get; init; }
 }
@@ -98,6 +104,9 @@ internal sealed class GuestMachine : IAsyncDisposable
         words.AddRange(["-chardev", $"socket,id=agent,path={agent},server=on,wait=off", "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent"]);
         foreach (var drive in options.Drives)
             words.AddRange(["-drive", $"file={drive},format=raw,if=virtio,cache=unsafe"]);
+        if (options.SharesMemory)
+            words.AddRange(["-object", $"memory-backend-memfd,id=shared,size={options.MemoryMib}M,share=on", "-machine", "memory-backend=shared"]);
+        words.AddRange(options.Arguments);
         var start = new ProcessStartInfo(Path.Combine(Folder, "boot"), words)
         {
             UseShellExecute = false,

@@ -43,9 +43,14 @@ public sealed class VirtioBlkDevice : VirtioDevice, IDisposable
     private const int ConfigBytes = 60;
     private const int WritebackOffset = 32;
 
+    private const byte KeptVersion = 1;
+
     private readonly byte[] id = new byte[IdBytes];
     private readonly bool isReadOnly;
     private volatile bool isWriteback = true;
+
+    /// <summary>Where <see cref="Keep"/> keeps the mode: a version, then 1 for write-back; 0 for nowhere. Owned by the session's thread.</summary>
+    private nint kept;
     private volatile bool hasFlush = true;
 
     /// <param name="disk">The disk; it stays the caller's.</param>
@@ -123,7 +128,23 @@ public sealed class VirtioBlkDevice : VirtioDevice, IDisposable
         if (offset != WritebackOffset || bytes.Length != 1 || bytes[0] > 1 || !Disk.Geometry.HasVolatileCache)
             return false;
         isWriteback = bytes[0] == 1;
+        KeepMode();
         return true;
+    }
+
+    /// <summary>
+    /// The mode of the cache is the driver's choice, made once: a front end does not repeat it to the next back end, which would take
+    /// write-back for granted and acknowledge what a second death loses.
+    /// </summary>
+    internal override unsafe void Keep(nint place)
+    {
+        kept = place;
+        if (place == 0)
+            return;
+        if (*(byte*)place == KeptVersion)
+            isWriteback = *(byte*)(place + 1) != 0;
+        else
+            KeepMode();
     }
 
     internal override DeviceQueue CreateQueue(int index) => new RequestQueue(this);
@@ -134,6 +155,14 @@ public sealed class VirtioBlkDevice : VirtioDevice, IDisposable
     {
         isWriteback = true;
         base.OnConnected(begun);
+    }
+
+    private unsafe void KeepMode()
+    {
+        if (kept == 0)
+            return;
+        *(byte*)(kept + 1) = isWriteback ? (byte)1 : (byte)0;
+        Volatile.Write(ref *(byte*)kept, KeptVersion);
     }
 
     private void OnGeometryChanged(BlockDevice changed) => Connection?.AnnounceConfigChange();

@@ -180,9 +180,9 @@ internal sealed partial class FrontEndSession
     private void GetInflight(Message message)
     {
         var (queues, size) = ReadInflightShape(message);
-        if (!hasSetFeatures)
-            throw new FrontEndException("the inflight region depends on features, which were not set");
-        var bytes = queues * InflightLayout.QueueBytes(IsPacked, size);
+
+        // QEMU asks before it says what kind of rings there will be. That of packed ones is the larger.
+        var bytes = (queues * InflightLayout.QueueBytes(isPacked: true, size)) + InflightLayout.KeptBytes;
         using var file = LinuxCall.CreateMemory("vhost-inflight", bytes);
         Span<byte> payload = stackalloc byte[MessageRule.InflightBytesMax];
         message.Payload.CopyTo(payload);
@@ -196,16 +196,20 @@ internal sealed partial class FrontEndSession
         var (queues, size) = ReadInflightShape(message);
         var mapBytes = message.UInt64(0);
         var offset = message.UInt64(8);
-        var needed = queues * InflightLayout.QueueBytes(IsPacked, size);
-        if (mapBytes < (ulong)needed || offset % InflightAlignmentBytes != 0)
+        var needed = queues * InflightLayout.QueueBytes(isPacked: false, size);
+        if (mapBytes < (ulong)needed || mapBytes > InflightLayout.RegionBytesMax || offset % InflightAlignmentBytes != 0)
             throw new FrontEndException($"inflight region of {mapBytes} bytes at {offset} does not hold {queues} queue(s) of {size}");
         if (Array.Exists(rings, static ring => ring.IsStarted))
             throw new FrontEndException("the inflight region came while rings run");
-        var mapped = MappedFile.Map(message.TakeDescriptor(), offset, (ulong)needed, "inflight region");
+        var mapped = MappedFile.Map(message.TakeDescriptor(), offset, mapBytes, "inflight region");
+        device.Keep(0);
         inflight?.Dispose();
         inflight = mapped;
         inflightQueues = queues;
         inflightQueueSize = size;
+        var kept = queues * InflightLayout.QueueBytes(isPacked: true, size);
+        if (mapped.LengthBytes >= kept + InflightLayout.KeptBytes)
+            device.Keep(mapped.Address + (nint)kept);
     }
 
     private (int Queues, int Size) ReadInflightShape(Message message)
@@ -218,10 +222,16 @@ internal sealed partial class FrontEndSession
     }
 
     /// <summary>The part of a queue; 0 where there is no region, or none for such a queue.</summary>
-    private nint InflightOf(RingState ring) =>
-        inflight is null || ring.Index >= inflightQueues || ring.Size != inflightQueueSize
-            ? 0
-            : inflight.Address + (nint)(ring.Index * InflightLayout.QueueBytes(IsPacked, inflightQueueSize));
+    /// <exception cref="FrontEndException">The region is too small for packed rings.</exception>
+    private nint InflightOf(RingState ring)
+    {
+        if (inflight is null || ring.Index >= inflightQueues || ring.Size != inflightQueueSize)
+            return 0;
+        var queueBytes = InflightLayout.QueueBytes(IsPacked, inflightQueueSize);
+        if ((ring.Index + 1) * queueBytes > inflight.LengthBytes)
+            throw new FrontEndException($"inflight region of {inflight.LengthBytes} bytes does not hold {inflightQueues} packed queue(s) of {inflightQueueSize}");
+        return inflight.Address + (nint)(ring.Index * queueBytes);
+    }
 
     private void ReleaseMemory()
     {

@@ -148,6 +148,7 @@ internal sealed partial class FrontEndSession
             backEndSocket = null;
         }
 
+        device.Keep(0);
         ReleaseMemory();
         socket.Dispose();
     }

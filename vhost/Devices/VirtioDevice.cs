@@ -39,6 +39,14 @@ public abstract class VirtioDevice
     {
     }
 
+    /// <summary>
+    /// Memory of <see cref="InflightLayout.KeptBytes"/> that outlives this process, zeros at first: a device takes up what it kept there. 0
+    /// where there is none any more.
+    /// </summary>
+    internal virtual void Keep(nint place)
+    {
+    }
+
     /// <summary>A front end connected: no request comes before the method returns.</summary>
     internal virtual void OnConnected(DeviceConnection begun) => connection = begun;
 

@@ -8,6 +8,15 @@ internal static class InflightLayout
 {
     public const ushort Version = 1;
 
+    /// <summary>No region is larger: 66 packed queues of 32768 descriptors.</summary>
+    public const ulong RegionBytesMax = 128UL << 20;
+
+    /// <summary>
+    /// Behind the queues, where there is room: what a device keeps for its next back end, in a form of its own. The protocol leaves the size
+    /// of the region to the back end.
+    /// </summary>
+    public const int KeptBytes = 64;
+
     /// <summary>Parts begin at multiples of this, so that two queues share no cache line.</summary>
     private const int AlignmentBytes = 64;
 

@@ -13,7 +13,7 @@ namespace CowScsi.Tests.Fuzz;
 /// </summary>
 internal sealed class Instrumented : AssemblyLoadContext
 {
-    private static readonly string[] Names = ["CowScsi.Engine", "CowScsi.Layers", "CowScsi.Iscsi", "vdisk"];
+    private static readonly string[] Names = ["CowScsi.Engine", "CowScsi.Layers", "CowScsi.Scsi", "CowScsi.Iscsi", "vdisk"];
 
     private readonly Dictionary<string, Assembly> loaded = new(StringComparer.Ordinal);
 
@@ -30,7 +30,7 @@ internal sealed class Instrumented : AssemblyLoadContext
         }
 
         Blocks = block;
-        Fuzz = Load("CowScsi.Scsi", "CowScsi.Tests.Fuzz");
+        Fuzz = Load("CowScsi.Tests.Fuzz");
     }
 
     /// <summary>Basic blocks that can be seen.</summary>

@@ -23,7 +23,7 @@ public sealed class AtomicWriteTests
     {
         using var folder = new TemporaryFolder();
         var key = encryption == Encryption.None ? [] : "correct horse"u8.ToArray();
-        var store = DiskStore.Create(folder.At("store"), Options);
+        await using var store = DiskStore.Create(folder.At("store"), Options);
         var spec = new DiskSpec
         {
             Name = "disk", SizeBytes = 8 * StoreFormat.PageBytes, Compression = compression, Encryption = encryption, KeyCost = new KeySlotCost(1, 8, 1),
@@ -55,7 +55,6 @@ public sealed class AtomicWriteTests
         }
 
         Assert.Empty(store.Check(progress: null, CancellationToken.None).Findings);
-        await store.DisposeAsync();
     }
 
     /// <summary>One longer than the device announces is refused whole, one without an end on the disk as well.</summary>

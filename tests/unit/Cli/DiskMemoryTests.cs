@@ -78,5 +78,61 @@ public sealed class DiskMemoryTests : IDisposable
         Assert.Empty(reopened.ListSettings("unit/"));
     }
 
+    /// <summary>A reservation under APTPL, over a store that is closed and opened again, and that nobody gets around.</summary>
+    [Fact]
+    public async Task Reservations_OverARestart_AreInForce()
+    {
+        var register = Convert.FromHexString("5F060000000000001800");
+        var reserve = Convert.FromHexString("5F010100000000001800");
+        var write = Convert.FromHexString("2A000000000000000100");
+        await using (var store = folder.Create())
+        {
+            store.CreateDisk(new DiskSpec { Name = "web", SizeBytes = 1 << 20 }, default);
+            await using var disk = store.OpenDisk("web", default);
+            var (target, unit) = Serve(store, disk);
+            var nexus = target.CreateNexus("iqn.2026-01.org.example:a,i,0x000000000001");
+            await Send(target, nexus, Convert.FromHexString("000000000000"), []);
+            byte[] list = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 1, 0, 0, 0];
+            Assert.Equal(ScsiStatus.Good, await Send(target, nexus, register, list));
+            list[7] = 7;
+            Assert.Equal(ScsiStatus.Good, await Send(target, nexus, reserve, list));
+            await target.RemoveNexusAsync(nexus);
+            target.RemoveLun(0);
+            await unit.CloseAsync();
+        }
+
+        await using var reopened = folder.Open();
+        await using var again = reopened.OpenDisk("web", default);
+        var (served, restarted) = Serve(reopened, again);
+        foreach (var (name, expected) in new[] { ("a,i,0x000000000001", ScsiStatus.Good), ("b,i,0x000000000001", ScsiStatus.ReservationConflict) })
+        {
+            var nexus = served.CreateNexus("iqn.2026-01.org.example:" + name);
+            await Send(served, nexus, Convert.FromHexString("000000000000"), []);
+            Assert.Equal(expected, await Send(served, nexus, write, new byte[512]));
+        }
+
+        await restarted.CloseAsync();
+    }
+
     public void Dispose() => folder.Dispose();
+
+    private static (ScsiTarget Target, LogicalUnit Unit) Serve(DiskStore store, BlockDevice disk)
+    {
+        var info = store.GetDisk("web");
+        var unit = new LogicalUnit(disk, LogicalUnitIdentity.FromDisk(info.Id, info.Name), new LogicalUnitOptions { Memory = new DiskMemory(store, info.Id) });
+        var target = new ScsiTarget("iqn.2026-01.org.example:t,t,0x0001");
+        Assert.True(target.TryAddLun(0, unit));
+        return (target, unit);
+    }
+
+    private static async Task<ScsiStatus> Send(ScsiTarget target, Nexus nexus, byte[] cdb, byte[] data)
+    {
+        using var buffer = new NativeBuffer(4096);
+        data.CopyTo(buffer.Span);
+        var command = new ScsiCommand();
+        command.Reset(cdb);
+        command.DataOut = buffer.Buffer.Slice(0, data.Length);
+        await target.ExecuteAsync(nexus, command);
+        return command.Status;
+    }
 }

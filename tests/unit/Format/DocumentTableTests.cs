@@ -1,6 +1,7 @@
 using System.Reflection;
 using CowScsi.Engine;
 using CowScsi.Layers;
+using CowScsi.Scsi;
 using CowScsi.Tests.Unit.Repository;
 using Xunit;
 
@@ -21,7 +22,7 @@ public sealed class DocumentTableTests
     internal static Dictionary<string, StoredLayout> Layouts()
     {
         var layouts = new Dictionary<string, StoredLayout>(StringComparer.Ordinal);
-        foreach (var assembly in new[] { typeof(Superblock).Assembly, typeof(KeySlotTable).Assembly })
+        foreach (var assembly in new[] { typeof(Superblock).Assembly, typeof(KeySlotTable).Assembly, typeof(ReservationRecord).Assembly })
         {
             foreach (var type in assembly.GetTypes())
             {

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using CowScsi.Engine;
 using CowScsi.Layers;
+using CowScsi.Scsi;
 using CowScsi.Tests.Unit.Repository;
 using Xunit;
 
@@ -93,6 +94,11 @@ public sealed class PredicateTests
         ["Q3"] = static () => Scrub(static bytes => bytes[1] = 4),
         ["Q4"] = static () => Scrub(static bytes => bytes[96 + 8] = 1),
         ["Q5"] = static () => Scrub(static bytes => bytes[47] = 0x80),
+        ["R1"] = static () => Reservations(static bytes => bytes[0] = 2),
+        ["R2"] = static () => Reservations(static bytes => bytes[4] = 65),
+        ["R3"] = static () => Reservations(static bytes => bytes[12] = (byte)'T'),
+        ["R4"] = static () => Reservations(static bytes => bytes[13] = 0),
+        ["R5"] = static () => Reservations(static bytes => bytes[1] = 7),
         ["U1"] = static () => DerivedFaults.OfSegment(1, 2, 3),
         ["U2"] = static () => DerivedFaults.OfStoredBytes(new LayerId(1), 4096, 8192),
         ["U3"] = static () => DerivedFaults.OfWrittenBlocks(new LayerId(1), 1, 2),
@@ -110,7 +116,7 @@ public sealed class PredicateTests
     public void DocumentedAndReportedPredicates_AreTheSame()
     {
         var reported = from file in SourceTree.Files(".cs")
-                       where file.StartsWith("engine/", StringComparison.Ordinal) || file.StartsWith("layers/", StringComparison.Ordinal)
+                       where file.StartsWith("engine/", StringComparison.Ordinal) || file.StartsWith("layers/", StringComparison.Ordinal) || file.StartsWith("scsi/", StringComparison.Ordinal)
                        from match in FaultText.Matches(SourceTree.Read(file))
                        select match.Groups["name"].Value;
         var documented = FormatDocument.Predicates();
@@ -143,6 +149,7 @@ public sealed class PredicateTests
         Assert.Null(Entry(static entry => entry));
         Assert.Null(ExtentFault(0));
         Assert.Null(Scrub(static _ => { }));
+        Assert.Null(Reservations(static _ => { }));
         Assert.Null(CatalogFault(new Catalog(), null));
         Assert.Null(DerivedFaults.OfIndex(null));
         Assert.Null(DerivedFaults.OfPage(MapOutcome.Found));
@@ -275,6 +282,16 @@ public sealed class PredicateTests
         }.ToBytes();
         change(bytes);
         return ScrubState.TryRead(bytes, out _, out var fault) ? null : fault;
+    }
+
+    private static string? Reservations(Action<byte[]> change)
+    {
+        var nexus = new NexusName("i", "t");
+        var state = new ReservationState { Registrations = [new Registration(nexus, 1, 7)], Type = ReservationType.WriteExclusive, Holder = nexus };
+        Assert.True(ReservationRecord.TryWrite(state, out var record));
+        var bytes = record.ToArray();
+        change(bytes);
+        return ReservationRecord.TryRead(bytes, out _, out var fault) ? null : fault;
     }
 
     private static string? ExtentFault(byte flipped)

@@ -19,6 +19,7 @@ public sealed class DocumentTests
     [InlineData("docs/architecture.md")]
     [InlineData("docs/iscsi.md")]
     [InlineData("docs/format.md")]
+    [InlineData("docs/scsi.md")]
     public void Document_Exists(string path)
     {
         Assert.True(File.Exists(Path.Combine(SourceTree.Root, path)), path + " is missing");

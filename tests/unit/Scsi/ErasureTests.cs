@@ -129,7 +129,7 @@ public sealed class ErasureTests
         await TaskTests.Until(() => initiator.Disk is { HeldCount: 1, Discards: 1 });
         var aborting = initiator.Target.ManageAsync(initiator.Nexus, TaskManagementFunction.AbortTask, 0, 77).AsTask();
         initiator.Disk.Release();
-        await aborting;
+        Assert.Equal(TaskManagementResponse.FunctionComplete, await aborting);
         await sanitizing;
         Assert.True(sanitize.IsAborted);
         initiator.AssertSense(0x02041B, TestUnitReady);
@@ -142,7 +142,7 @@ public sealed class ErasureTests
     [InlineData(true)]
     public async Task Sanitize_ThatFails_HoldsTheMediumUntilTheNextOneOrAnAllowedExit(bool allowsExit)
     {
-        var memory = new UnitMemory();
+        var memory = new RamMemory();
         using (var initiator = new Initiator(options: new LogicalUnitOptions { Memory = memory }))
         {
             initiator.Disk.NextFailure = BlockResult.Fail(BlockOutcome.WriteFault);
@@ -173,7 +173,7 @@ public sealed class ErasureTests
     [InlineData("01 03 01 00 00 00 00 00", 0)]
     public async Task Erasure_ThatARestartCutOff_GoesOn(string kept, byte expected)
     {
-        var memory = new UnitMemory { ["erasure"] = Initiator.Hex(kept) };
+        var memory = new RamMemory { ["erasure"] = Initiator.Hex(kept) };
         var disk = new RamDisk();
         disk.Bytes.AsSpan().Fill(1);
         using var initiator = new Initiator(disk, new LogicalUnitOptions { Memory = memory });
@@ -193,7 +193,7 @@ public sealed class ErasureTests
     public void ErasureState_ThatIsNotValid_CountsAsAFailure(string kept)
     {
         using var initiator = new Initiator(
-            options: new LogicalUnitOptions { Memory = new UnitMemory { ["erasure"] = Initiator.Hex(kept) } }, clearsAttention: false);
+            options: new LogicalUnitOptions { Memory = new RamMemory { ["erasure"] = Initiator.Hex(kept) } }, clearsAttention: false);
         initiator.AssertSense(0x062900, TestUnitReady);
         initiator.AssertSense(0x033103, TestUnitReady);
     }
@@ -217,7 +217,7 @@ public sealed class ErasureTests
     public async Task Sanitize_ThatCannotBeRemembered_DoesNotBegin()
     {
         using var initiator = Remembering(out var memory);
-        memory.Refuses = true;
+        memory.IsFull = true;
         await initiator.Start(initiator.Command, Initiator.Hex(BlockErase));
         Assert.Equal(0x044400, initiator.Sense);
         Assert.Equal(0, initiator.Disk.Discards);
@@ -289,9 +289,9 @@ public sealed class ErasureTests
         initiator.AssertGood(TestUnitReady);
     }
 
-    private static Initiator Remembering(out UnitMemory memory)
+    private static Initiator Remembering(out RamMemory memory)
     {
-        memory = new UnitMemory();
+        memory = new RamMemory();
         return new Initiator(options: new LogicalUnitOptions { Memory = memory });
     }
 

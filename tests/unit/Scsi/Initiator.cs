@@ -23,13 +23,23 @@ internal sealed class Initiator : IDisposable
     }
 
     /// <summary>A second initiator port at the same target.</summary>
-    public Initiator(Initiator other, string portName)
+    public Initiator(Initiator other, string portName, bool clearsAttention = true)
     {
         Disk = other.Disk;
         Unit = other.Unit;
         Target = other.Target;
         Nexus = Target.CreateNexus(portName);
-        Prepare(clearsAttention: true);
+        Prepare(clearsAttention);
+    }
+
+    /// <summary>An initiator port at another target port, which has the same logical unit as LUN 0.</summary>
+    public Initiator(Initiator other, ScsiTarget target, string portName, bool clearsAttention = true)
+    {
+        Disk = other.Disk;
+        Unit = other.Unit;
+        Target = target;
+        Nexus = target.CreateNexus(portName);
+        Prepare(clearsAttention);
     }
 
     public static Guid DiskId { get; } = new("0b8e9fcc-7d4b-4d0a-9c53-1f0b6a0e7a11");

@@ -15,9 +15,9 @@ public sealed class InquiryTests
         initiator.AssertGood("12 00 00 00 FF 00");
         Assert.Equal(
             Initiator.Hex(
-                "00 00 06 12 5B 08 00 02" + "43 4F 57 53 43 53 49 20" + "77 65 62 5F 73 65 72 76 65 72 20 20 20 20 20 20" + "30 30 30 31" +
-                "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00" + "00 A0 04 60 04 C0" +
-                "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"),
+                "00 00 06 12 5B 28 00 02" + "43 4F 57 53 43 53 49 20" + "77 65 62 5F 73 65 72 76 65 72 20 20 20 20 20 20" + "30 30 30 31" +
+                "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00" + "00 A0 04 60 04 C0 09 60" +
+                "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"),
             initiator.Data.ToArray());
     }
 
@@ -131,10 +131,63 @@ public sealed class InquiryTests
         var naa = Convert.ToHexString(initiator.Unit.Identity.Naa);
         Assert.Equal(
             [
-                "01 03 " + naa, "02 01 COWSCSI 0b8e9fcc7d4b4d0a9c531f0b6a0e7a11", "03 08 naa." + naa,
-                "01 14 00000001", "03 18 " + Initiator.PortName,
+                "01 03 " + naa, "02 01 COWSCSI 0b8e9fcc7d4b4d0a9c531f0b6a0e7a11",
+                "01 02 " + Convert.ToHexString(initiator.Unit.Identity.Eui64), "03 08 naa." + naa,
+                "51 94 00000001", "51 95 00000001", "53 98 " + Initiator.PortName, "53 A8 iqn.2026-01.org.cowscsi:test",
             ],
             seen);
+    }
+
+    [Fact]
+    public void Eui64_IsMarkedAsAssignedLocally_AndToOneUnit()
+    {
+        for (var i = 0; i < 64; i++)
+        {
+            var eui64 = LogicalUnitIdentity.FromDisk(new Guid(i, 0, 0, new byte[8]), "d").Eui64;
+            Assert.Equal(0x02, eui64[0] & 0x03);
+        }
+    }
+
+    [Fact]
+    public void Vpd85_ListsNoManagementAddress()
+    {
+        using var initiator = new Initiator();
+        initiator.AssertGood("12 01 85 00 FF 00");
+        Assert.Equal([0, 0x85, 0, 0], initiator.Data.ToArray());
+    }
+
+    [Fact]
+    public void Vpd88_NamesEveryTargetPort_AndInquirySaysWhetherThereAreSeveral()
+    {
+        using var initiator = new Initiator();
+        var second = new ScsiTarget("iqn.2026-01.org.cowscsi:b,t,0x0002", 0x102);
+        Assert.True(second.TryAddLun(5, initiator.Unit));
+        Assert.True(second.TryAddLun(6, initiator.Unit));
+        initiator.AssertGood("12 01 88 04 00 00");
+        byte[] first = [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x2C, 0x53, 0x98, 0, 0x28, .. Encoding.UTF8.GetBytes(Initiator.PortName), 0, 0, 0];
+        byte[] other = [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0x28, 0x53, 0x98, 0, 0x24, .. "iqn.2026-01.org.cowscsi:b,t,0x0002"u8, 0, 0];
+        Assert.Equal([0, 0x88, 0, (byte)(first.Length + other.Length), .. first, .. other], initiator.Data.ToArray());
+        initiator.AssertGood("12 00 00 00 24 00");
+        Assert.Equal(0x10, initiator.Data[6]);
+        Assert.True(second.RemoveLun(5));
+        initiator.AssertGood("12 00 00 00 24 00");
+        Assert.Equal(0x10, initiator.Data[6]);
+        Assert.True(second.RemoveLun(6));
+        initiator.AssertGood("12 00 00 00 24 00");
+        Assert.Equal(0, initiator.Data[6]);
+    }
+
+    [Fact]
+    public void PortThatIsNotISCSI_ClaimsNoProtocol()
+    {
+        using var disk = new Initiator();
+        var local = new ScsiTarget("local");
+        Assert.True(local.TryAddLun(0, disk.Unit));
+        using var initiator = new Initiator(disk, local, "vm");
+        initiator.AssertGood("12 00 00 00 FF 00");
+        Assert.Equal(0, BinaryPrimitives.ReadInt16BigEndian(initiator.Data[64..]));
+        initiator.AssertGood("12 01 83 02 00 00");
+        Assert.Equal(Initiator.Hex("01 14 00 04 00 00 00 01 01 15 00 04 00 00 00 01 03 18 00 08 6C6F63616C000000 03 28 00 08 6C6F63616C000000"), initiator.Data[^40..].ToArray());
     }
 
     [Fact]

@@ -159,6 +159,23 @@ public sealed class LunTests
         initiator.AssertGood("1B 01 00 00 02 00");
     }
 
+    /// <summary>A locked door lets nothing in either; with the medium inside, loading it is no change.</summary>
+    [Fact]
+    public void Medium_OutsideALockedDoor_IsNotLoaded()
+    {
+        using var initiator = new Initiator(options: new LogicalUnitOptions { IsRemovable = true });
+        initiator.AssertGood("1E 00 00 00 01 00");
+        initiator.AssertGood("1B 01 00 00 03 00");
+        initiator.AssertGood("1E 00 00 00 00 00");
+        initiator.AssertGood("1B 01 00 00 02 00");
+        initiator.AssertGood("1E 00 00 00 01 00");
+        initiator.AssertSense(0x055302, "1B 01 00 00 03 00");
+        initiator.AssertSense(0x023A00, "00 00 00 00 00 00");
+        initiator.AssertGood("1E 00 00 00 00 00");
+        initiator.AssertGood("1B 01 00 00 03 00");
+        initiator.AssertGood("00 00 00 00 00 00");
+    }
+
     [Theory]
     [InlineData(TaskManagementFunction.LogicalUnitReset)]
     [InlineData(TaskManagementFunction.TargetReset)]

@@ -13,7 +13,7 @@ public sealed class SavedModeTests
     [Fact]
     public void ModeSense_WithAMemory_SaysThatPagesCanBeSaved()
     {
-        using var initiator = new Initiator(options: new LogicalUnitOptions { Memory = new UnitMemory() });
+        using var initiator = new Initiator(options: new LogicalUnitOptions { Memory = new RamMemory() });
         initiator.AssertGood("1A 08 08 00 FF 00");
         Assert.Equal(0x88, initiator.Data[4]);
         initiator.AssertGood("1A 08 C8 00 FF 00");
@@ -31,7 +31,7 @@ public sealed class SavedModeTests
     [Fact]
     public async Task ModeSelect_Saving_SurvivesResetAndRestart()
     {
-        var memory = new UnitMemory();
+        var memory = new RamMemory();
         using (var initiator = new Initiator(options: new LogicalUnitOptions { Memory = memory }))
         {
             Select(initiator, SelectSaving, CachingOff);
@@ -60,7 +60,7 @@ public sealed class SavedModeTests
     [Fact]
     public void ModeSelect_WhereTheMemoryRefuses_IsAnError()
     {
-        var memory = new UnitMemory { Refuses = true };
+        var memory = new RamMemory { IsFull = true };
         using var initiator = new Initiator(options: new LogicalUnitOptions { Memory = memory });
         initiator.AssertSense(0x044400, "15 11 00 00 18 00", Initiator.Hex(CachingOff));
         Assert.Null(memory["mode"]);
@@ -73,7 +73,7 @@ public sealed class SavedModeTests
     [InlineData("01 02 01 00 40 00 00 00 00 00 00 00")]
     public void SavedMode_ThatIsNotValid_LeavesTheDefaults(string saved)
     {
-        var memory = new UnitMemory { ["mode"] = Initiator.Hex(saved) };
+        var memory = new RamMemory { ["mode"] = Initiator.Hex(saved) };
         using var initiator = new Initiator(options: new LogicalUnitOptions { Memory = memory });
         initiator.AssertGood("1A 08 08 00 FF 00");
         Assert.Equal(4, initiator.Data[6]);

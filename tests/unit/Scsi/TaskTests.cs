@@ -255,18 +255,22 @@ public sealed class TaskTests
     }
 
     [Fact]
-    public async Task TaskSet_ThatIsFull_SaysSo()
+    public async Task TaskSet_ThatIsFull_SaysSo_AndIsBusyForWhoHasNothingInIt()
     {
         using var initiator = new Initiator(options: new LogicalUnitOptions { TasksMax = 2 });
+        using var other = new Initiator(initiator, "iqn.1993-08.org.debian:b,i,0x2");
         initiator.Disk.IsHolding = true;
         var first = initiator.Start(new ScsiCommand(), ReadOne).AsTask();
         var second = initiator.Start(new ScsiCommand(), ReadOne).AsTask();
         var third = new ScsiCommand();
         Assert.True(initiator.Start(third, ReadOne).IsCompletedSuccessfully);
         Assert.Equal(ScsiStatus.TaskSetFull, third.Status);
+        Assert.Equal(ScsiStatus.Busy, other.Send(ReadOne));
         initiator.Disk.Release();
         initiator.Disk.Release();
         await Task.WhenAll(first, second);
+        initiator.Disk.IsHolding = false;
+        Assert.Equal(ScsiStatus.Good, other.Send(ReadOne));
     }
 
     [Fact]

@@ -105,6 +105,7 @@ public sealed class SessionTests
         guest.FrontEnd.Do(32, answer, [region]);
         guest.FrontEnd.SetRing(0, guest.Queue.Driver, guest.Queue.Kick, guest.Queue.Call, at);
         Assert.Equal(BlkGuest.Ok, guest.Do(4, 0));
+        guest.FrontEnd.Do(25, [.. TestFrontEnd.Pair(32, 1), 0, 0, 0, 0, 0]);
         first.Disk.Hold();
         var ids = new List<ushort>();
         var status = guest.Allocate(16);
@@ -129,6 +130,9 @@ public sealed class SessionTests
         Assert.Equal(0ul, second.Disk.Writes.Count == 3 ? 0 : WaitForWrites(second.Disk, 3));
         for (var i = 0; i < 3; i++)
             Assert.Equal((byte)(i + 1), second.Disk.Bytes[i * 512]);
+
+        // The driver chose write-through, which the second back end was not told: it was kept.
+        Assert.All(second.Disk.Writes, static options => Assert.Equal(CowScsi.Layers.WriteOptions.ForceUnitAccess, options));
         first.Disk.Release();
     }
 

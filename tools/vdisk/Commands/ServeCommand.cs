@@ -42,8 +42,13 @@ internal static class ServeCommand
             "--map-memory", "Memory for the block map [default: 256MiB]", MapMemoryBytesMin, MapMemoryBytesMax);
         var readOnly = new Option<bool>("--read-only") { Description = "Refuse every write with WRITE PROTECTED, on all disks that are served" };
         var removable = new Option<bool>("--removable") { Description = "Present all disks as removable media, that initiators can eject and load" };
+        var vhost = new VhostOptions();
         var passphrases = new PassphraseOptions();
-        var command = new Command("serve", "Serve disks over iSCSI until Ctrl-C or SIGTERM") { names, portals, mapMemory, readOnly, removable };
+        var command = new Command("serve", "Serve disks over iSCSI, and to virtual machines, until Ctrl-C or SIGTERM")
+        {
+            names, portals, mapMemory, readOnly, removable,
+        };
+        vhost.AddTo(command);
         passphrases.AddTo(command);
         return line.WithAction(command, async invocation =>
         {
@@ -52,13 +57,16 @@ internal static class ServeCommand
                 [.. invocation.Get(names).Distinct(StringComparer.Ordinal)],
                 invocation.Get(portals) ?? [],
                 invocation.Get(mapMemory) ?? StoreOptions.Default.MapMemoryBytes,
-                new LogicalUnitOptions { IsReadOnly = invocation.Get(readOnly), IsRemovable = invocation.Get(removable) });
+                new LogicalUnitOptions { IsReadOnly = invocation.Get(readOnly), IsRemovable = invocation.Get(removable) },
+                vhost.Read(invocation));
             await using var server = await VdiskServer.StartAsync(
                 request,
                 disk => passphrases.GetAsync(invocation.Arguments, invocation.Environment, disk, isNew: false),
                 invocation.Environment.Complain,
                 invocation.Stop);
             Announce(invocation, server);
+            vhost.Announce(invocation, server.Vhost);
+            invocation.Environment.Out.Flush();
             await Task.Delay(Timeout.Infinite, invocation.Stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             return ExitCode.Done;
         });
@@ -78,7 +86,6 @@ internal static class ServeCommand
                 invocation.Print($"{name.PadRight(width)}  {ByteSize.Format(sizeBytes),8}  {url}");
         }
 
-        invocation.Environment.Out.Flush();
     }
 
     private static Portal[] ParsePortals(System.CommandLine.Parsing.ArgumentResult result)

@@ -178,7 +178,7 @@ internal sealed partial class TargetServer
         await AdjustPortalsAsync(from, to, prepared);
         foreach (var unit in units.All)
         {
-            if (targets.Values.All(target => target.Luns.All(lun => lun.Value != unit.Unit)))
+            if (targets.Values.All(target => target.Luns.All(lun => lun.Value != unit.Unit)) && vhost?.SocketOf(unit) is null)
                 await units.CloseAsync(unit);
         }
     }

@@ -218,6 +218,8 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         await changing.WaitAsync();
         if (iscsi is not null)
             await iscsi.DisposeAsync();
+        if (vhost is not null)
+            await vhost.DisposeAsync();
         foreach (var unit in units.All)
         {
             UnmapEverywhere(unit);
@@ -269,6 +271,7 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         var clones = disk.Snapshots.SelectMany(snapshot => snapshot.Clones).ToList();
         if (clones.Count > 0)
             throw new CommandException(ExitCode.HasDependents, $"disk '{disk.Name}' cannot go while clones depend on it: {string.Join(", ", clones)}");
+        RefuseWhileGuestsUse(disk);
         foreach (var target in configuration.Targets)
         {
             if (target.FindLun(disk.Id) is { } lun && UrlOf(target, lun) is { } url && SessionsOf(target.Name) is > 0 and var sessions)
