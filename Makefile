@@ -37,7 +37,7 @@ soak: ## Run the property, fuzz, kill and power-cut tests for longer: make soak 
 	@scripts/setup test
 	@scripts/test --soak $(SECONDS)
 
-mutate: ## Break ten load-bearing lines one by one, and see that a test notices
+mutate: ## Break load-bearing lines one by one, and see that a test notices
 	@scripts/setup build
 	@tests/mutations/run
 

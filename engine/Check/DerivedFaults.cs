@@ -18,7 +18,7 @@ internal static class DerivedFaults
     {
         if (MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in found, 1)).SequenceEqual(MemoryMarshal.AsBytes(MemoryMarshal.CreateReadOnlySpan(in wanted, 1))))
             return null;
-        if (found.Kind > EntryKind.Zero || (found.Flags & MapEntry.UnusedFlags) != 0)
+        if (found.Kind > EntryKind.Zero || (found.IsShared && found.Kind != EntryKind.Data))
             return $"M2: kind and flags are {found.Flags:x2}h";
         if (found.Kind == EntryKind.None)
             return $"M6: it is not mapped, the log has {Name(in wanted)}";
@@ -26,6 +26,8 @@ internal static class DerivedFaults
             return $"M5: it is {Name(in found)}, the log has no such record for the block";
         if (found.ExtentId != wanted.ExtentId)
             return $"M5: it is {Name(in found)}, the log's newest for the block is {Name(in wanted)}";
+        if (found.IsShared != wanted.IsShared)
+            return $"M7: {Name(in found)} is {(found.IsShared ? "flagged" : "not flagged")} as shared, and the record is {(wanted.IsShared ? "a reference" : "the extent's own")}";
         return found.IsInherited != wanted.IsInherited
             ? $"M4: {Name(in found)} is {(found.IsInherited ? "flagged" : "not flagged")} as inherited, and the record is {(wanted.IsInherited ? "of an ancestor" : "of " + layer)}"
             : $"M3: it is {Name(in found)}, the record is {Name(in wanted)}";
@@ -33,6 +35,8 @@ internal static class DerivedFaults
 
     public static string? OfSegment(uint number, long counted, long there) =>
         counted == there ? null : $"U1: segment {number} counts {counted} map entries, there are {there}";
+
+    public static string OfReferences(uint segment) => $"U4: segment {segment} holds a reference record that is needed, and is not flagged";
 
     public static string? OfStoredBytes(LayerId layer, long counted, long there) =>
         counted == there ? null : $"U2: {layer} counts {counted} stored bytes, there are {there}";

@@ -187,6 +187,8 @@ internal sealed class LogCheck
             Extents += descriptor.Type == DescriptorType.Extent ? 1 : 0;
             if (descriptor.Type == DescriptorType.Extent)
                 CheckExtent(header, descriptor, batch);
+            else if (descriptor.Type == DescriptorType.Reference)
+                CheckReference(name, header, descriptor, batch);
             else if (descriptor.Type != DescriptorType.Zero)
                 CheckCatalogRecord(name, header, descriptor, batch);
         }
@@ -212,6 +214,15 @@ internal sealed class LogCheck
             What = fault,
             Blocks = blocks,
         });
+    }
+
+    private void CheckReference(string name, BatchHeader header, Descriptor descriptor, ReadOnlySpan<byte> batch)
+    {
+        var entries = default(MapPage);
+        if (!LogReader.PayloadMatches(descriptor, batch))
+            SuspectIn(name, header, descriptor.PayloadOffset, "reference record", "E1: it does not match its checksum");
+        else if (!LogReplay.TryReadReference(descriptor, header.Position, batch, ref entries, out _, out var fault))
+            SuspectIn(name, header, descriptor.PayloadOffset, "reference record", fault);
     }
 
     private void CheckCatalogRecord(string name, BatchHeader header, Descriptor descriptor, ReadOnlySpan<byte> batch)

@@ -162,7 +162,7 @@ internal sealed class MapCheck
         {
             ref readonly var left = ref found[block];
             ref readonly var right = ref wanted[block];
-            if (left.ExtentId >= cut.Start.NextExtentId || DerivedFaults.OfEntry(in left, in right, layer) is not { } broken)
+            if (left.ExtentId >= cut.Start.NextExtentId || (left.IsShared && store.WasReferencedSinceCut(layer, page)) || DerivedFaults.OfEntry(in left, in right, layer) is not { } broken)
                 continue;
             if (wrong == 0)
                 fault = broken;
@@ -175,8 +175,15 @@ internal sealed class MapCheck
 
     private void CompareCounters(Store rebuilt)
     {
+        var references = new ReferenceScan(rebuilt, rebuilt.Catalog);
         foreach (var segment in cut.Segments)
-            AddCounterError("segment state", DerivedFaults.OfSegment(segment.Number, segment.Entries, rebuilt.Segments.Find(segment.Number)?.Entries ?? 0));
+        {
+            var there = rebuilt.Segments.Find(segment.Number);
+            AddCounterError("segment state", DerivedFaults.OfSegment(segment.Number, segment.Entries, there?.Entries ?? 0));
+            if (!segment.HoldsReferences && there is { HoldsReferences: true } && references.IsNeeded(there))
+                AddCounterError("segment state", DerivedFaults.OfReferences(segment.Number));
+        }
+
         foreach (var layer in cut.Layers)
         {
             var state = rebuilt.Layers.Find(layer.Id);

@@ -24,7 +24,7 @@ internal sealed class SegmentMend(Superblock superblock, CheckpointFile? checkpo
             return;
         foreach (var state in checkpoint.Segments)
         {
-            if (state.Entries == 0 || directory.Exists(SegmentHeader.FileName(state.Number)))
+            if (!state.IsNeeded || directory.Exists(SegmentHeader.FileName(state.Number)))
                 continue;
             using (var file = directory.Create(SegmentHeader.FileName(state.Number)))
                 WriteHeader(file, state.Number, state.SegmentBytes);

@@ -71,7 +71,8 @@ public sealed partial class Store
         }
         finally
         {
-            Interlocked.Decrement(ref segmentHolds);
+            if (Interlocked.Decrement(ref segmentHolds) == 0)
+                Volatile.Write(ref referencedSince, null);
         }
     }
 

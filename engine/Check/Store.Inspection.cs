@@ -24,6 +24,9 @@ public sealed partial class Store
     /// <summary>Batches from this one on may be given up, see <see cref="LogReader.Follow"/>: none, but in a repair that was told to.</summary>
     private ulong rollBackFrom = ulong.MaxValue;
 
+    /// <summary>Batches up to this one are known to be durable, whatever the checkpoint says.</summary>
+    private ulong durableFloor;
+
     /// <summary>The log is not gone on with where it ends, however the store was closed.</summary>
     private bool asAfterCrash;
 
@@ -64,9 +67,10 @@ public sealed partial class Store
     /// <see cref="Crash"/> lets it go.
     /// </summary>
     /// <param name="useMap">Whether to take the checkpoint's map, or to rebuild it from the log.</param>
-    internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap, ulong rollBackFrom = ulong.MaxValue)
+    /// <param name="durableFloor">Batches up to this one were flushed: what is damaged in them is damage, and no torn tail.</param>
+    internal static Store Inspect(OverlayDirectory overlay, StoreOptions options, Superblock superblock, bool useMap, ulong rollBackFrom = ulong.MaxValue, ulong durableFloor = 0)
     {
-        var store = new Store(overlay, options, TakeLock(overlay), OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom };
+        var store = new Store(overlay, options, TakeLock(overlay), OpenOrCreate(overlay, SuperblockName), superblock) { rollBackFrom = rollBackFrom, durableFloor = durableFloor };
         try
         {
             store.inspected = store.RecoverState(useMap, out _);
@@ -99,13 +103,14 @@ public sealed partial class Store
             try
             {
                 var start = log?.Cut() ?? inspected;
+                Volatile.Write(ref referencedSince, referencedSince ?? new LayerTable());
                 var segmentStates = new List<SegmentState>();
                 foreach (var segment in segments.ToList())
                 {
                     if (segment.Number > start.PreviousEnd.Segment)
                         continue;
                     var end = segment.Number == start.PreviousEnd.Segment ? start.PreviousEnd.OffsetBytes : segment.EndBytes;
-                    segmentStates.Add(new SegmentState(segment.Number, segment.SegmentBytes, end, segment.Entries));
+                    segmentStates.Add(new SegmentState(segment.Number, segment.SegmentBytes, end, segment.Entries, segment.HoldsReferences));
                 }
 
                 var layers = new List<LayerImage>();

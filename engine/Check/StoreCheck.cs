@@ -94,7 +94,7 @@ internal sealed class StoreCheck
             findings.Error(".", null, "catalog", fault, FindingList.RestoreFile);
         CheckLog(superblock.StoreId, cut.Start.NextSequence - 1, superblock.SegmentBytes, cut.Start.PreviousEnd, frozen);
         var map = new MapCheck(live, cut, ".", findings, damaged);
-        Compare(map, frozen, superblock);
+        Compare(map, frozen, superblock, cut.Start.NextSequence - 1);
         damaged.Report(map.Views, findings);
         report = report with { MapEntries = map.Entries, PagesToReclaim = map.PagesToReclaim, Disks = [.. cut.Catalog.Disks] };
         return Finish();
@@ -121,9 +121,9 @@ internal sealed class StoreCheck
         report = report with { MapEntries = map.Entries, PagesToReclaim = map.PagesToReclaim + reclaimed, Disks = [.. map.Views.Catalog.Disks] };
     }
 
-    private void Compare(MapCheck map, OverlayDirectory overlay, Superblock superblock)
+    private void Compare(MapCheck map, OverlayDirectory overlay, Superblock superblock, ulong durableFloor = 0)
     {
-        if (TryInspect(overlay, superblock, useMap: false, "log", "no map can be made of it") is { } rebuilt)
+        if (TryInspect(overlay, superblock, useMap: false, "log", "no map can be made of it", durableFloor) is { } rebuilt)
         {
             try
             {
@@ -141,11 +141,11 @@ internal sealed class StoreCheck
         }
     }
 
-    private Store? TryInspect(OverlayDirectory overlay, Superblock superblock, bool useMap, string structure, string what)
+    private Store? TryInspect(OverlayDirectory overlay, Superblock superblock, bool useMap, string structure, string what, ulong durableFloor = 0)
     {
         try
         {
-            return Store.Inspect(overlay, options, superblock, useMap);
+            return Store.Inspect(overlay, options, superblock, useMap, durableFloor: durableFloor);
         }
         catch (StoreException refused) when (refused.Error == StoreError.Corrupt)
         {

@@ -4,15 +4,19 @@ using System.Diagnostics.CodeAnalysis;
 namespace CowScsi.Engine;
 
 /// <summary>What a checkpoint says of one segment. docs/format.md, "Checkpoint".</summary>
-internal readonly record struct SegmentState(uint Number, uint SegmentBytes, uint EndBytes, long Entries)
+internal readonly record struct SegmentState(uint Number, uint SegmentBytes, uint EndBytes, long Entries, bool HoldsReferences)
 {
     public const int SizeBytes = 24;
 
     private const int NumberAt = 0;
     private const int SegmentBytesAt = 4;
     private const int EndAt = 8;
-    private const int ZeroAt = 12;
+    private const int FlagsAt = 12;
+    private const int ZeroAt = 13;
     private const int EntriesAt = 16;
+
+    /// <summary>Bit 0 of the flags.</summary>
+    private const byte HoldsReferencesFlag = 1;
 
     /// <summary>Where the fields lie.</summary>
     public static StoredLayout Layout { get; } = new(
@@ -21,12 +25,17 @@ internal readonly record struct SegmentState(uint Number, uint SegmentBytes, uin
         StoredField.Of("number", FieldKind.Number, NumberAt, 4),
         StoredField.Of("segment_bytes", FieldKind.Number, SegmentBytesAt, 4),
         StoredField.Of("end", FieldKind.Number, EndAt, 4),
-        StoredField.Of("zero", FieldKind.Zero, ZeroAt, 4),
+        StoredField.Of("flags", FieldKind.Hex, FlagsAt, 1),
+        StoredField.Of("zero", FieldKind.Zero, ZeroAt, 3),
         StoredField.Of("entries", FieldKind.Signed, EntriesAt, 8));
+
+    /// <summary>True where the segment must be there.</summary>
+    public bool IsNeeded => Entries != 0 || HoldsReferences;
 
     public void Write(Span<byte> target)
     {
         target[..SizeBytes].Clear();
+        target[FlagsAt] = HoldsReferences ? HoldsReferencesFlag : (byte)0;
         BinaryPrimitives.WriteUInt32LittleEndian(target[NumberAt..], Number);
         BinaryPrimitives.WriteUInt32LittleEndian(target[SegmentBytesAt..], SegmentBytes);
         BinaryPrimitives.WriteUInt32LittleEndian(target[EndAt..], EndBytes);
@@ -37,7 +46,8 @@ internal readonly record struct SegmentState(uint Number, uint SegmentBytes, uin
         BinaryPrimitives.ReadUInt32LittleEndian(source[NumberAt..]),
         BinaryPrimitives.ReadUInt32LittleEndian(source[SegmentBytesAt..]),
         BinaryPrimitives.ReadUInt32LittleEndian(source[EndAt..]),
-        BinaryPrimitives.ReadInt64LittleEndian(source[EntriesAt..]));
+        BinaryPrimitives.ReadInt64LittleEndian(source[EntriesAt..]),
+        (source[FlagsAt] & HoldsReferencesFlag) != 0);
 }
 
 /// <summary>What a checkpoint says of one layer: its figures, and which map pages it has. docs/format.md, "Checkpoint".</summary>

@@ -17,6 +17,9 @@ internal enum DescriptorType : byte
 
     /// <summary>A part of an image of the whole catalog; its last part replaces what earlier records said.</summary>
     CatalogImage = 4,
+
+    /// <summary>Blocks of one map page that from here on are blocks of extents in the log, or zeros.</summary>
+    Reference = 5,
 }
 
 /// <summary>Where the fields of a descriptor lie. Beside it, since a type that lives on the stack cannot be asked by reflection.</summary>
@@ -102,6 +105,7 @@ internal readonly ref struct Descriptor
 
     public static int ZeroSizeBytes => RoundUp(FixedBytes);
 
+    /// <summary>Of a record with one checksum over its payload: catalog records and references.</summary>
     public static int CatalogSizeBytes => RoundUp(FixedBytes + 4);
 
     /// <summary>Writes everything but the checksums, which follow through <see cref="WriteChecksum"/>.</summary>
@@ -115,6 +119,15 @@ internal readonly ref struct Descriptor
 
     public static void WriteZero(Span<byte> target, LayerId layer, PageNumber page, int first, int count, ulong extentId) =>
         WriteBlocks(target, DescriptorType.Zero, layer, page, first, count, extentId);
+
+    /// <summary>The same; the payload is <see cref="ReferenceRun"/>s.</summary>
+    public static void WriteReference(Span<byte> target, LayerId layer, PageNumber page, ulong extentId, int payloadOffset, int payloadBytes)
+    {
+        WriteCatalog(target, DescriptorType.Reference, payloadOffset, payloadBytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(target[LayerAt..], layer.Value);
+        BinaryPrimitives.WriteUInt32LittleEndian(target[PageAt..], page.Value);
+        BinaryPrimitives.WriteUInt64LittleEndian(target[ExtentIdAt..], extentId);
+    }
 
     public static void WriteCatalog(Span<byte> target, DescriptorType type, int payloadOffset, int payloadBytes)
     {
@@ -141,11 +154,11 @@ internal readonly ref struct Descriptor
 
         var read = new Descriptor(descriptors[..(descriptors[UnitsAt] * UnitBytes)]);
         var type = read.Type;
-        if (type is not (DescriptorType.Extent or DescriptorType.Zero or DescriptorType.Catalog or DescriptorType.CatalogImage))
+        if (type is not (>= DescriptorType.Extent and <= DescriptorType.Reference))
             fault = $"D1: type {(byte)type} is unknown";
         else if (read.SizeBytes != RoundUp(FixedBytes + (4 * read.ChecksumCount)))
             fault = $"D2: size is {read.SizeBytes}";
-        else if (type is DescriptorType.Extent or DescriptorType.Zero && (read.Layer.IsNone || read.ExtentId == 0))
+        else if (type is DescriptorType.Extent or DescriptorType.Zero or DescriptorType.Reference && (read.Layer.IsNone || read.ExtentId == 0))
             fault = "D3: layer or extent id is 0";
         else if (read.FirstBlock + read.BlockCount > StoreFormat.PageBlocks || read.Page.Value >= StoreFormat.DiskBytesMax / StoreFormat.PageBytes)
             fault = "D4: blocks reach beyond the page, or the page beyond the largest disk";

@@ -69,7 +69,7 @@ public static class StoreFormat
     public const int SegmentBytesMax = 1 << 30;
 
     /// <summary>Features a reader must know to read anything right.</summary>
-    public const ulong IncompatibleKnown = FeatureLz4 | FeatureEncryption;
+    public const ulong IncompatibleKnown = FeatureLz4 | FeatureEncryption | FeatureReferences;
 
     /// <summary>Autoclear features that a writer of this build keeps true; all others are cleared before it writes anything.</summary>
     public const ulong AutoclearKnown = 0;
@@ -79,4 +79,7 @@ public static class StoreFormat
 
     /// <summary>Incompatible bit 1: some extents are AES-256-XTS data units.</summary>
     public const ulong FeatureEncryption = 2;
+
+    /// <summary>Incompatible bit 2: some blocks are references to extents that were stored for other blocks.</summary>
+    public const ulong FeatureReferences = 4;
 }

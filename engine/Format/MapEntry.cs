@@ -39,10 +39,8 @@ public struct MapEntry
 
     private const byte KindMask = 0x03;
     private const byte EncodingMask = 0x3C;
+    private const byte SharedFlag = 0x40;
     private const byte InheritedFlag = 0x80;
-
-    /// <summary>Bits of <see cref="Flags"/> that are 0 in this version.</summary>
-    internal const byte UnusedFlags = 0x40;
 
     /// <summary>Unique in the life of the store; the order of ids is the order of effect.</summary>
     public ulong ExtentId;
@@ -62,7 +60,7 @@ public struct MapEntry
     /// <summary>Bits 0-3 index of the block in its extent, bits 4-7 number of the extent's blocks minus one.</summary>
     public byte Place;
 
-    /// <summary>Bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 unused, 7 inherited.</summary>
+    /// <summary>Bits 0-1 kind, 2-3 codec, 4-5 cipher, 6 shared, 7 inherited.</summary>
     public byte Flags;
 
     /// <summary>Where the fields lie: the compiler's word for it, since the index stores the structure as it is in memory.</summary>
@@ -75,14 +73,17 @@ public struct MapEntry
     /// <summary>True where the entry was copied from an ancestor layer when this page came to be.</summary>
     public readonly bool IsInherited => (Flags & InheritedFlag) != 0;
 
+    /// <summary>True where a reference record put the entry here: the extent was stored for another place, and its space is counted there.</summary>
+    public readonly bool IsShared => (Flags & SharedFlag) != 0;
+
     public readonly bool IsCompressed => (Encoding & ExtentEncoding.Lz4) != 0;
 
     public readonly int IndexInExtent => Place & 0x0F;
 
     public readonly int ExtentBlocks => (Place >> 4) + 1;
 
-    /// <summary>The block's share of its extent's stored bytes, for space accounting.</summary>
-    public readonly int StoredShareBytes => Kind != EntryKind.Data ? 0 : IsCompressed ? StoredBytes / ExtentBlocks : StoredBytes;
+    /// <summary>The block's share of its extent's stored bytes, for space accounting; 0 where the extent was stored for another place.</summary>
+    public readonly int StoredShareBytes => Kind != EntryKind.Data || IsShared ? 0 : IsCompressed ? StoredBytes / ExtentBlocks : StoredBytes;
 
     public static MapEntry Data(ulong extentId, LogPosition place, uint checksum, int storedBytes, int index, int blocks, ExtentEncoding encoding) => new()
     {
@@ -102,6 +103,13 @@ public struct MapEntry
         OffsetBytes = place.OffsetBytes,
         Flags = (byte)EntryKind.Zero,
     };
+
+    /// <summary>The same block of the same extent, as a reference to it says it: shared, and the referring layer's own.</summary>
+    public readonly MapEntry AsShared() => this with { Flags = (byte)((Flags & ~InheritedFlag) | SharedFlag) };
+
+    /// <summary>True where both stand for the same bytes of the same extent, whoever they belong to.</summary>
+    public readonly bool IsSameBlock(in MapEntry other) =>
+        Kind == other.Kind && ExtentId == other.ExtentId && Place == other.Place && Segment == other.Segment && OffsetBytes == other.OffsetBytes;
 
     public void MarkInherited() => Flags |= InheritedFlag;
 

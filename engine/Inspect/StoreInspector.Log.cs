@@ -27,7 +27,7 @@ public sealed partial class StoreInspector
                 Notes =
                 [
                     ("file", $"{length} bytes"),
-                    ("checkpoint", state.Number == 0 ? "does not name it" : $"ends at {state.EndBytes}, {state.Entries} map entries"),
+                    ("checkpoint", state.Number == 0 ? "does not name it" : $"ends at {state.EndBytes}, {state.Entries} map entries{(state.HoldsReferences ? ", references" : "")}"),
                 ],
             });
         }
@@ -211,6 +211,7 @@ public sealed partial class StoreInspector
         var isCatalog = descriptor.Type is DescriptorType.Catalog or DescriptorType.CatalogImage;
         var fault = LogReader.PayloadMatches(descriptor, batch.Bytes) ? null : "its payload does not match its checksum";
         InspectedPart[] parts = descriptor.Type == DescriptorType.Zero ? []
+            : descriptor.Type == DescriptorType.Reference ? RunsOf(payload, path, payloadAt, withBytes)
             : isCatalog ? [CatalogInspection.ShowRecord("payload", path, payloadAt, payload.ToArray(), withRows: withBytes)]
             : [new InspectedPart("payload", path, payloadAt, payload.Length, null) { Bytes = withBytes ? payload : default }];
         return new InspectedPart($"record {number}: {Describe(descriptor)}", path, offset, bytes.Length, fault)
@@ -221,6 +222,25 @@ public sealed partial class StoreInspector
         };
     }
 
+    /// <summary>The runs of a reference record, as many as can be told apart.</summary>
+    private static InspectedPart[] RunsOf(ReadOnlyMemory<byte> payload, string path, long offset, bool withBytes)
+    {
+        var runs = new List<InspectedPart>();
+        while (!payload.IsEmpty)
+        {
+            var run = payload[..ReferenceRun.LengthOf(payload.Span)];
+            runs.Add(new InspectedPart($"run {runs.Count}", path, offset, run.Length, run.Length < ReferenceRun.HeaderBytes ? "X1: it is cut off" : null)
+            {
+                Fields = ReferenceRun.Layout.Show(run.Span),
+                Bytes = withBytes ? run : default,
+            });
+            offset += run.Length;
+            payload = payload[run.Length..];
+        }
+
+        return [.. runs];
+    }
+
     private static string Describe(Descriptor descriptor)
     {
         var invariant = CultureInfo.InvariantCulture;
@@ -228,6 +248,7 @@ public sealed partial class StoreInspector
         {
             DescriptorType.Catalog => "catalog change",
             DescriptorType.CatalogImage => "catalog image",
+            DescriptorType.Reference => string.Create(invariant, $"reference, {descriptor.Layer}, page {descriptor.Page.Value}"),
             DescriptorType.Zero => string.Create(invariant, $"zero, {descriptor.Layer}, page {descriptor.Page.Value}, {Blocks(descriptor)}"),
             _ => string.Create(invariant, $"extent, {descriptor.Layer}, page {descriptor.Page.Value}, {Blocks(descriptor)}, {Describe(descriptor.Encoding)}"),
         };

@@ -165,7 +165,7 @@ public sealed partial class StoreInspector
     {
         EntryKind.None => "nothing, what lies beneath shows",
         EntryKind.Zero => entry.IsInherited ? "zeros, inherited" : "zeros",
-        _ => $"{Describe(entry.Encoding)}, segment {Invariant(entry.Segment)} offset {Invariant(entry.OffsetBytes)}{(entry.IsInherited ? ", inherited" : "")}",
+        _ => $"{Describe(entry.Encoding)}, segment {Invariant(entry.Segment)} offset {Invariant(entry.OffsetBytes)}{(entry.IsShared ? ", shared" : "")}{(entry.IsInherited ? ", inherited" : "")}",
     };
 
     /// <summary>
@@ -228,7 +228,7 @@ public sealed partial class StoreInspector
     }
 
     private static bool IsOfPage(InspectedPart record, List<LayerId> line, PageNumber number) =>
-        record.Fields.Any(static field => field is { Name: "type", Text: "1" or "2" }) &&
+        record.Fields.Any(static field => field is { Name: "type", Text: "1" or "2" or "5" }) &&
         record.Fields.Any(field => field.Name == "page" && field.Text == Invariant(number.Value)) &&
         line.Exists(layer => record.Fields.Any(field => field.Name == "layer" && field.Text == Invariant(layer.Value)));
 

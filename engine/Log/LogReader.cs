@@ -17,6 +17,9 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
     private readonly byte[] headerBlock = new byte[BatchHeader.BlockBytes];
     private readonly byte[] batchBytes = new byte[BatchHeader.BatchBytesMax];
 
+    /// <summary>The batch that <see cref="batchBytes"/> holds: its references are read one by one.</summary>
+    private LogPosition heldBatch;
+
     /// <summary>
     /// Follows the chain from <paramref name="start"/>. Where it breaks off, what lies behind is searched for proof that the missing batch
     /// had been durable; with proof the store is refused, without it the rest is the torn tail of a crash.
@@ -87,6 +90,20 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
         return headerBlock;
     }
 
+    /// <summary>Reads a whole batch; what it held stays until another one is read.</summary>
+    public ReadOnlySpan<byte> ReadBatch(BatchPlace place)
+    {
+        var bytes = batchBytes.AsSpan(0, place.LengthBytes);
+        if (heldBatch != place.Position)
+        {
+            heldBatch = default;
+            ReadOrThrow(place.Position, bytes);
+            heldBatch = place.Position;
+        }
+
+        return bytes;
+    }
+
     /// <summary>The first payload of a batch that does not match its checksum, described; or null.</summary>
     public static string? FindDamage(ReadOnlySpan<byte> batch)
     {
@@ -109,6 +126,7 @@ internal sealed class LogReader(SegmentTable segments, uint storeTag)
     private string? FindDamage(BatchPlace place)
     {
         var bytes = batchBytes.AsSpan(0, place.LengthBytes);
+        heldBatch = default;
         return segments.Find(place.Position.Segment) is { } segment && TryRead(segment, place.Position.OffsetBytes, bytes)
             ? FindDamage(bytes)
             : "the file ends inside it";

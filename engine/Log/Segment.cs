@@ -1,11 +1,15 @@
 namespace CowScsi.Engine;
 
+/// <summary>A record of a segment: the place of its batch, 0 for the segment's beginning, and its number there.</summary>
+internal readonly record struct ReferenceCursor(uint BatchOffset, int Record);
+
 /// <summary>One segment file and what is known of it. The file is opened when it is first read and may be closed again when many are.</summary>
 internal sealed class Segment(uint number, uint segmentBytes)
 {
     private StoreFile? file;
     private long entries;
     private uint endBytes = SegmentHeader.SizeBytes;
+    private bool holdsReferences;
 
     public uint Number { get; } = number;
 
@@ -19,8 +23,24 @@ internal sealed class Segment(uint number, uint segmentBytes)
         set => Volatile.Write(ref endBytes, value);
     }
 
-    /// <summary>Map entries that point into this segment, inherited copies included; it can go when there are none.</summary>
+    /// <summary>Map entries that point into this segment, inherited copies included; one that holds no references can go when there are none.</summary>
     public long Entries => Interlocked.Read(ref entries);
+
+    /// <summary>
+    /// True where it holds reference records and it is not known that none of them is needed any more: what they point at lies in other
+    /// segments, so <see cref="Entries"/> does not tell. Set while the segment takes appends, cleared by who looked at all of them.
+    /// </summary>
+    public bool HoldsReferences
+    {
+        get => Volatile.Read(ref holdsReferences);
+        set => Volatile.Write(ref holdsReferences, value);
+    }
+
+    /// <summary>True while it must stay.</summary>
+    public bool IsNeeded => Entries != 0 || HoldsReferences;
+
+    /// <summary>The first reference record that was still needed when it was looked at last; all in front of it are not.</summary>
+    public ReferenceCursor Cursor { get; set; }
 
     public void AddEntries(long change) => Interlocked.Add(ref entries, change);
 

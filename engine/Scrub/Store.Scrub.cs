@@ -188,7 +188,7 @@ public sealed partial class Store
     private static string Describe(ScrubRange range) => range.Kind switch
     {
         ScrubRange.Extent => "the stored bytes of an extent do not match their checksum",
-        ScrubRange.CatalogRecord => "a catalog record does not match its checksum; 'vdisk check' says what that means",
+        ScrubRange.CatalogRecord => "a catalog or reference record does not match its checksum; 'vdisk check' says what that means",
         _ => "no valid batch; 'vdisk check' says what that means",
     };
 }

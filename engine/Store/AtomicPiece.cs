@@ -6,10 +6,10 @@ namespace CowScsi.Engine;
 /// <param name="Count">Number of blocks; first + count is at most 16.</param>
 /// <param name="Encoding">How the stored bytes are encoded.</param>
 /// <param name="StoredBytes">Their length: 4096 a block where raw, 16 to 65,535 where compressed, 0 where the blocks become zeros.</param>
-/// <param name="ExpectedFirst">The extent id that the first block's entry must have (0: unmapped), or <see cref="Volume.AnyExtent"/>.</param>
+/// <param name="ExpectedFirst">What the first block must still be.</param>
 /// <param name="ExpectedLast">The same of the last block.</param>
 public readonly record struct AtomicPiece(
-    PageNumber Page, int First, int Count, ExtentEncoding Encoding, int StoredBytes, ulong ExpectedFirst, ulong ExpectedLast)
+    PageNumber Page, int First, int Count, ExtentEncoding Encoding, int StoredBytes, BlockExpectation ExpectedFirst, BlockExpectation ExpectedLast)
 {
     public bool IsZero => StoredBytes == 0;
 

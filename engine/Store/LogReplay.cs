@@ -35,7 +35,7 @@ internal sealed class LogReplay : IDisposable
             if (!Descriptor.TryRead(rest, place.LengthBytes, out var descriptor, out var fault))
                 throw new StoreException(StoreError.Corrupt, $"{place.Position}: {fault}");
             rest = rest[descriptor.SizeBytes..];
-            if (descriptor.Type is DescriptorType.Extent or DescriptorType.Zero)
+            if (descriptor.Type is DescriptorType.Extent or DescriptorType.Zero or DescriptorType.Reference)
                 ApplyBlocks(place, descriptor);
             else
                 ApplyCatalog(place, descriptor);
@@ -60,6 +60,35 @@ internal sealed class LogReplay : IDisposable
             StoreFormat.BlockBytes, index, descriptor.BlockCount, descriptor.Encoding);
     }
 
+    /// <summary>
+    /// The entries that an extent, zero or reference record stands for; answers which blocks of its page they are of. The segment of a
+    /// reference is flagged.
+    /// </summary>
+    public static ushort ReadEntries(Store store, LogReader reader, BatchPlace place, Descriptor descriptor, ref MapPage entries)
+    {
+        if (descriptor.Type != DescriptorType.Reference)
+        {
+            for (var i = 0; i < descriptor.BlockCount; i++)
+                entries[descriptor.FirstBlock + i] = EntryOf(place.Position, descriptor, i);
+            return (ushort)(((1 << descriptor.BlockCount) - 1) << descriptor.FirstBlock);
+        }
+
+        store.Segments.Find(place.Position.Segment)!.HoldsReferences = true;
+        var batch = reader.ReadBatch(place);
+        var fault = LogReader.PayloadMatches(descriptor, batch) ? "" : "E1: it does not match its checksum";
+        ushort mask = 0;
+        if (fault.Length > 0 || !TryReadReference(descriptor, place.Position, batch, ref entries, out mask, out fault))
+            throw new StoreException(StoreError.Corrupt, $"{place.Position}: a reference record is not valid ({fault}); restore the segment from a copy");
+        return mask;
+    }
+
+    /// <summary>The entries of a reference record, by the predicates X1 to X6.</summary>
+    public static bool TryReadReference(Descriptor descriptor, LogPosition batchAt, ReadOnlySpan<byte> batch, ref MapPage entries, out ushort mask, out string fault)
+    {
+        var payloadAt = batchAt with { OffsetBytes = batchAt.OffsetBytes + (uint)descriptor.PayloadOffset };
+        return ReferenceRun.TryRead(batch.Slice(descriptor.PayloadOffset, descriptor.PayloadBytes), descriptor.ExtentId, batchAt, payloadAt, ref entries, out mask, out fault);
+    }
+
     /// <summary>A layer's own page; throws where the index does not have what it must have.</summary>
     public static MapPage ReadPage(MapSession session, LayerId layer, PageNumber page)
     {
@@ -79,6 +108,7 @@ internal sealed class LogReplay : IDisposable
         var layer = store.Layers.GetOrAdd(descriptor.Layer);
         var page = descriptor.Page;
         var edit = default(PageEdit);
+        var wanted = default(MapPage);
         if (layer.Pages.Contains(page))
         {
             edit.Page = ReadPage(session, layer.Id, page);
@@ -95,8 +125,13 @@ internal sealed class LogReplay : IDisposable
             }
         }
 
-        for (var i = 0; i < descriptor.BlockCount; i++)
-            edit.Set(store, descriptor.FirstBlock + i, EntryOf(place.Position, descriptor, i));
+        var mask = ReadEntries(store, reader, place, descriptor, ref wanted);
+        for (var i = 0; i < StoreFormat.PageBlocks; i++)
+        {
+            if (((mask >> i) & 1) != 0)
+                edit.Set(store, i, in wanted[i]);
+        }
+
         session.Write(layer.Id, page, in edit.Page);
         layer.Pages.Add(page);
         layer.Count(edit.StoredChange, edit.BlocksChange);

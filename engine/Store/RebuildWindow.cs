@@ -4,8 +4,8 @@ namespace CowScsi.Engine;
 
 /// <summary>
 /// Blocks of a rebuild on their way into the map. They are gathered in the order of the log and applied page by page, so that a page that
-/// was written in a hundred places is read and written once a window and not a hundred times. Of entries for the same block the highest
-/// extent id counts, so the order in which they are applied does not matter, and parts of a window go in side by side.
+/// was written in a hundred places is read and written once a window and not a hundred times. Of entries for the same block the last in the
+/// log counts; parts of a window have different pages, and go in side by side.
 /// </summary>
 internal sealed class RebuildWindow
 {
@@ -30,17 +30,21 @@ internal sealed class RebuildWindow
         blocksMax = (int)Math.Clamp(memoryBytes / BytesPerBlock, StoreFormat.PageBlocks, Array.MaxLength);
     }
 
-    public void Add(BatchPlace place, Descriptor descriptor)
+    /// <summary>Adds the blocks of a record, in the order of the log.</summary>
+    public void Add(Descriptor descriptor, in MapPage page, ushort mask)
     {
-        if (count + descriptor.BlockCount > keys.Length)
+        if (count + StoreFormat.PageBlocks > keys.Length)
             MakeRoom();
         var key = new MapKey(descriptor.Layer, descriptor.Page).Value;
-        for (var i = 0; i < descriptor.BlockCount; i++, count++)
+        for (var block = 0; block < StoreFormat.PageBlocks; block++)
         {
+            if (((mask >> block) & 1) == 0)
+                continue;
             keys[count] = key;
             order[count] = count;
-            entries[count] = LogReplay.EntryOf(place.Position, descriptor, i);
-            indexes[count] = (byte)(descriptor.FirstBlock + i);
+            entries[count] = page[block];
+            indexes[count] = (byte)block;
+            count++;
         }
     }
 
@@ -114,8 +118,9 @@ internal sealed class RebuildWindow
         }
     }
 
-    private void ApplyPage(MapSession session, ulong key, ReadOnlySpan<int> numbers)
+    private void ApplyPage(MapSession session, ulong key, Span<int> numbers)
     {
+        numbers.Sort(); // The keys were not sorted in a stable way.
         var layer = store.Layers.GetOrAdd(new LayerId((uint)(key >> 32)));
         var page = new PageNumber((uint)key);
         var edit = default(PageEdit);
@@ -124,9 +129,7 @@ internal sealed class RebuildWindow
         foreach (var number in numbers)
         {
             ref readonly var entry = ref entries[number];
-            var index = indexes[number];
-            if (entry.ExtentId >= edit.Page[index].ExtentId)
-                edit.Set(store, index, in entry);
+            edit.Set(store, indexes[number], in entry);
         }
 
         session.Write(layer.Id, page, in edit.Page);

@@ -51,6 +51,7 @@ public sealed partial class Store
         lock (checkpointing)
         {
             RefuseCheckpointWithoutSpace();
+            FindDeadReferences();
             map!.WriteIndexImage();
             var state = Cut();
             if (close && log!.Stop() != FileOutcome.Success)
@@ -104,7 +105,7 @@ public sealed partial class Store
         var kept = new List<uint>();
         foreach (var segment in segments.ToList())
         {
-            if (segment.Entries == 0 && segment.Number < at)
+            if (!segment.IsNeeded && segment.Number < at)
                 dying.Add(segment.Number);
             else if (segment.Number <= at)
                 kept.Add(segment.Number);
@@ -126,7 +127,7 @@ public sealed partial class Store
     {
         foreach (var segment in segments.ToList())
         {
-            if (segment.Entries == 0 && segment.Number < at)
+            if (!segment.IsNeeded && segment.Number < at)
                 return true;
         }
 
@@ -166,7 +167,7 @@ public sealed partial class Store
                     if (segment.Number > start.PreviousEnd.Segment)
                         continue; // Made ahead and still empty.
                     var end = segment.Number == start.PreviousEnd.Segment ? start.PreviousEnd.OffsetBytes : segment.EndBytes;
-                    segmentStates.Add(new SegmentState(segment.Number, segment.SegmentBytes, end, segment.Entries));
+                    segmentStates.Add(new SegmentState(segment.Number, segment.SegmentBytes, end, segment.Entries, segment.HoldsReferences));
                 }
 
                 var layers = new List<LayerImage>();
@@ -217,8 +218,8 @@ public sealed partial class Store
     }
 
     /// <summary>
-    /// Removes the segments that no map entry pointed into when the image was written; the image says that they are not needed. An entry can
-    /// only come from another entry, so a segment without entries never gets one again.
+    /// Removes the segments that were not needed when the image was written; the image says so. An entry can only come from another entry,
+    /// under the lock of both, so a segment without entries never gets one again; nor does a sealed one get references.
     /// </summary>
     private void RemoveDeadSegments(CutState state)
     {
@@ -227,7 +228,7 @@ public sealed partial class Store
         var removed = false;
         foreach (var segment in state.Segments)
         {
-            if (segment.Entries != 0 || !dying.Contains(segment.Number) || segment.Number >= imageSegment)
+            if (segment.IsNeeded || !dying.Contains(segment.Number) || segment.Number >= imageSegment)
                 continue;
             segments.Remove(segment.Number);
             directory.Delete(SegmentHeader.FileName(segment.Number));
@@ -259,7 +260,8 @@ public sealed partial class Store
         keeper.Start();
     }
 
-    private void StopKeeper()
+    /// <summary>Ends the background thread: no reclaim and no checkpoint comes by itself any more. Tests use it to know what the log ends with.</summary>
+    internal void StopKeeper()
     {
         keeperStop.Set();
         keeperWake.Set();

@@ -1,8 +1,8 @@
 namespace CowScsi.Engine;
 
 /// <summary>
-/// The whole derived state from the segments alone. Order of effect is order of extent ids, so records may be taken as they come: first
-/// the catalog, then each layer's own blocks (the highest id wins), then what each page inherits, from the root layers up.
+/// The whole derived state from the segments alone: first the catalog, then each layer's own blocks (the last record of the log wins), then
+/// what each page inherits, from the root layers up.
 /// </summary>
 public sealed partial class Store
 {
@@ -137,7 +137,7 @@ public sealed partial class Store
             ends[batch.Position.Segment] = batch.Position.OffsetBytes + (uint)batch.LengthBytes;
         foreach (var segment in known)
         {
-            if (segment.Entries == 0 || ends.GetValueOrDefault(segment.Number) >= segment.EndBytes)
+            if (!segment.IsNeeded || ends.GetValueOrDefault(segment.Number) >= segment.EndBytes)
                 continue;
             var path = System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(segment.Number));
             throw new StoreException(StoreError.Corrupt,
@@ -171,12 +171,13 @@ public sealed partial class Store
             while (rest.Length > 0 && Descriptor.TryRead(rest, place.LengthBytes, out var descriptor, out _))
             {
                 rest = rest[descriptor.SizeBytes..];
-                if (descriptor.Type is not (DescriptorType.Extent or DescriptorType.Zero))
+                if (descriptor.Type is not (DescriptorType.Extent or DescriptorType.Zero or DescriptorType.Reference))
                     continue;
                 next = Math.Max(next, descriptor.ExtentId + 1);
                 if (!catalog.Contains(descriptor.Layer))
                     continue; // Of a layer that was deleted since.
-                window.Add(place, descriptor);
+                var entries = default(MapPage);
+                window.Add(descriptor, in entries, LogReplay.ReadEntries(this, reader, place, descriptor, ref entries));
             }
         }
 

@@ -45,7 +45,7 @@ public sealed partial class Store
         FindSegments();
         clean = superblock.State == StoreState.Clean && !asAfterCrash;
         var checkpoint = LoadCheckpoint(out var fault);
-        var durable = checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1;
+        var durable = Math.Max(durableFloor, checkpoint is null ? 0 : checkpoint.Start.NextSequence - 1);
         var known = checkpoint?.Segments ?? [];
         if (checkpoint is not null && !useMap)
             (checkpoint, fault) = (null, "it was asked for");
@@ -153,7 +153,11 @@ public sealed partial class Store
             foreach (var layer in Layers.All)
                 Layers.Remove(layer.Id);
             foreach (var segment in segments.ToList())
+            {
                 segment.SetEntries(0);
+                segment.HoldsReferences = false;
+            }
+
             return false;
         }
     }
@@ -223,7 +227,7 @@ public sealed partial class Store
         {
             if (segments.Find(state.Number) is not { } segment)
             {
-                if (state.Entries != 0)
+                if (state.IsNeeded)
                     throw new StoreException(StoreError.Corrupt, $"'{System.IO.Path.Combine(directory.Path, SegmentHeader.FileName(state.Number))}' is missing; restore it from a copy");
                 continue;
             }
@@ -232,6 +236,7 @@ public sealed partial class Store
                 options.Notice?.Invoke($"'{SegmentHeader.FileName(state.Number)}' has {segment.EndBytes} bytes instead of {state.EndBytes}: what is missing reads as an error; restore the file from a copy");
             segment.EndBytes = Math.Max(segment.EndBytes, state.EndBytes);
             segment.SetEntries(state.Entries);
+            segment.HoldsReferences = state.HoldsReferences;
         }
 
         CheckEnd(checkpoint.Start.PreviousEnd);

@@ -40,7 +40,7 @@ public sealed partial class Volume
     /// <param name="pieces">1 to <see cref="AtomicPiecesMax"/>, of pages that follow each other.</param>
     /// <param name="source">Puts their stored bytes into the log buffer.</param>
     /// <param name="mayWait">Whether the caller may be held up.</param>
-    /// <returns>Changed where an expected extent is no longer there: nothing was written.</returns>
+    /// <returns>Changed where an expected block is no longer there: nothing was written.</returns>
     public VolumeOutcome WriteAtomic<TSource>(ReadOnlySpan<AtomicPiece> pieces, ref TSource source, bool mayWait)
         where TSource : IAtomicSource
     {
@@ -191,11 +191,8 @@ public sealed partial class Volume
         {
             ref readonly var piece = ref pieces[i];
             ref readonly var page = ref pages[i].Owned.Edit.Page;
-            if ((piece.ExpectedFirst != AnyExtent && page[piece.First].ExtentId != piece.ExpectedFirst) ||
-                (piece.ExpectedLast != AnyExtent && page[piece.First + piece.Count - 1].ExtentId != piece.ExpectedLast))
-            {
+            if (!piece.ExpectedFirst.Allows(in page[piece.First]) || !piece.ExpectedLast.Allows(in page[piece.First + piece.Count - 1]))
                 return false;
-            }
         }
 
         return true;

@@ -38,9 +38,6 @@ public interface IExtentSource
 /// </summary>
 public sealed partial class Volume : IDisposable
 {
-    /// <summary>Passed as the expected extent id of a write without a condition.</summary>
-    public const ulong AnyExtent = ulong.MaxValue;
-
     private readonly Store store;
     private readonly OwnerMap owners;
     private LayerState head;
@@ -108,8 +105,8 @@ public sealed partial class Volume : IDisposable
     /// <param name="storedBytes">Their length: 4096 a block where raw, 16 to 65,535 where compressed.</param>
     /// <param name="source">Puts them into the log buffer.</param>
     /// <param name="mayWait">Whether the caller may be held up by the index's disk or by a log that is behind.</param>
-    /// <param name="expectedExtent">Write only if the first block's entry has this extent id (0: unmapped), or <see cref="AnyExtent"/>.</param>
-    public VolumeOutcome WriteExtent<TSource>(PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, ref TSource source, bool mayWait, ulong expectedExtent = AnyExtent)
+    /// <param name="expected">Write only if the first block is still this; otherwise nothing is done, and the answer is Changed.</param>
+    public VolumeOutcome WriteExtent<TSource>(PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, ref TSource source, bool mayWait, BlockExpectation expected = default)
         where TSource : IExtentSource
     {
         if (BeginChange(mayWait, out var refused))
@@ -117,7 +114,7 @@ public sealed partial class Volume : IDisposable
         var change = new PageChange(this, page);
         try
         {
-            var outcome = change.Enter(first, expectedExtent, mayWait);
+            var outcome = change.Enter(first, expected, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             if (store.Log.Reserve(Descriptor.ExtentSizeBytes(count, (encoding & ExtentEncoding.Lz4) != 0), storedBytes, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
@@ -201,14 +198,14 @@ public sealed partial class Volume : IDisposable
     }
 
     /// <summary>Makes blocks of one page read as zeros.</summary>
-    public VolumeOutcome WriteZero(PageNumber page, int first, int count, bool mayWait, ulong expectedExtent = AnyExtent)
+    public VolumeOutcome WriteZero(PageNumber page, int first, int count, bool mayWait, BlockExpectation expected = default)
     {
         if (BeginChange(mayWait, out var refused))
             return refused;
         var change = new PageChange(this, page);
         try
         {
-            var outcome = change.Enter(first, expectedExtent, mayWait);
+            var outcome = change.Enter(first, expected, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             if (store.Log.Reserve(Descriptor.ZeroSizeBytes, 0, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
@@ -299,7 +296,7 @@ public sealed partial class Volume : IDisposable
 
         public OwnedPage Page;
 
-        public VolumeOutcome Enter(int first, ulong expectedExtent, bool mayWait)
+        public VolumeOutcome Enter(int first, BlockExpectation expected, bool mayWait)
         {
             volume.owners.Prepare(number);
             session = store.Map.Rent();
@@ -339,7 +336,7 @@ public sealed partial class Volume : IDisposable
                 return VolumeOutcome.Damaged;
             }
 
-            return expectedExtent != AnyExtent && Page.Edit.Page[first].ExtentId != expectedExtent ? VolumeOutcome.Changed : VolumeOutcome.Success;
+            return expected.Allows(in Page.Edit.Page[first]) ? VolumeOutcome.Success : VolumeOutcome.Changed;
         }
 
         public readonly void Apply() => volume.Publish(number, in Page.Edit, session!);

@@ -35,9 +35,9 @@ internal sealed class AtomicDraft : IDisposable
     /// <summary>Cuts the blocks at page boundaries.</summary>
     /// <param name="offsetBytes">Device offset of the first block.</param>
     /// <param name="disk">Compresses.</param>
-    /// <param name="expectedFirst">Extent id that the first block must still have.</param>
-    /// <param name="expectedLast">Extent id that the last block must still have.</param>
-    public void Cut(long offsetBytes, Disk disk, ulong expectedFirst, ulong expectedLast)
+    /// <param name="expectedFirst">What the first block must still be.</param>
+    /// <param name="expectedLast">What the last block must still be.</param>
+    public void Cut(long offsetBytes, Disk disk, BlockExpectation expectedFirst, BlockExpectation expectedLast)
     {
         count = 0;
         for (var at = 0; at < LengthBytes;)
@@ -63,8 +63,8 @@ internal sealed class AtomicDraft : IDisposable
                 length >> StoreFormat.BlockShift,
                 encoding,
                 stored,
-                at == 0 ? expectedFirst : Volume.AnyExtent,
-                at + length == LengthBytes ? expectedLast : Volume.AnyExtent);
+                at == 0 ? expectedFirst : BlockExpectation.Any,
+                at + length == LengthBytes ? expectedLast : BlockExpectation.Any);
             at += length;
         }
     }

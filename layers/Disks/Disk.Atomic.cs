@@ -46,9 +46,9 @@ internal sealed partial class Disk
     /// then expects it unchanged.
     /// </summary>
     private VolumeOutcome Gather(
-        AtomicDraft draft, long offsetBytes, IoBuffer source, bool mayWait, out ulong expectedFirst, out ulong expectedLast)
+        AtomicDraft draft, long offsetBytes, IoBuffer source, bool mayWait, out BlockExpectation expectedFirst, out BlockExpectation expectedLast)
     {
-        expectedFirst = expectedLast = Volume.AnyExtent;
+        expectedFirst = expectedLast = BlockExpectation.Any;
         var end = offsetBytes + source.Length;
         var head = (int)(offsetBytes & (StoreFormat.BlockBytes - 1));
         var length = (int)((end - offsetBytes + head + StoreFormat.BlockBytes - 1) & ~(StoreFormat.BlockBytes - 1));
@@ -63,7 +63,7 @@ internal sealed partial class Disk
         return outcome;
     }
 
-    private VolumeOutcome ReadBlock(long offsetBytes, IoBuffer destination, bool mayWait, out ulong extentId)
+    private VolumeOutcome ReadBlock(long offsetBytes, IoBuffer destination, bool mayWait, out BlockExpectation found)
     {
         var page = new PageNumber((uint)(offsetBytes >> StoreFormat.PageShift));
         var inPage = (int)(offsetBytes & (StoreFormat.PageBytes - 1));
@@ -76,7 +76,7 @@ internal sealed partial class Disk
             outcome = VolumeOutcome.Success;
         }
 
-        extentId = entries[inPage >> StoreFormat.BlockShift].ExtentId;
+        found = BlockExpectation.Of(in entries[inPage >> StoreFormat.BlockShift]);
         return outcome;
     }
 

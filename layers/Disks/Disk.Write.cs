@@ -47,7 +47,7 @@ internal sealed partial class Disk
             else
             {
                 length = (int)(source.Length & ~(StoreFormat.BlockBytes - 1));
-                outcome = WriteBlocks(page, block, source.Slice(0, length), mayWait, Volume.AnyExtent);
+                outcome = WriteBlocks(page, block, source.Slice(0, length), mayWait, BlockExpectation.Any);
             }
 
             if (outcome != VolumeOutcome.Success)
@@ -59,11 +59,11 @@ internal sealed partial class Disk
         return VolumeOutcome.Success;
     }
 
-    private unsafe VolumeOutcome WriteBlocks(PageNumber page, int first, IoBuffer source, bool mayWait, ulong expectedExtent)
+    private unsafe VolumeOutcome WriteBlocks(PageNumber page, int first, IoBuffer source, bool mayWait, BlockExpectation expected)
     {
         var count = (int)(source.Length / StoreFormat.BlockBytes);
         if (IsZero(source))
-            return volume.WriteZero(page, first, count, mayWait, expectedExtent);
+            return volume.WriteZero(page, first, count, mayWait, expected);
         if (compression == Compression.Lz4)
         {
             // The compressor reads bytes more than once: a guest's memory is copied first.
@@ -76,7 +76,7 @@ internal sealed partial class Disk
                 var encoding = ExtentEncoding.Lz4 | (cipher is null ? ExtentEncoding.Raw : ExtentEncoding.Xts);
                 var address = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(scratch.Stored)); // Native memory: it does not move.
                 var packedSource = new PackedSource(address, cipher, salt);
-                return volume.WriteExtent(page, first, count, encoding, packed, ref packedSource, mayWait, expectedExtent);
+                return volume.WriteExtent(page, first, count, encoding, packed, ref packedSource, mayWait, expected);
             }
 
             source = scratch.PlainBuffer.Slice(0, plain.Length);
@@ -85,11 +85,11 @@ internal sealed partial class Disk
         if (cipher is not null)
         {
             var encrypted = new RawXtsSource(source, cipher, salt);
-            return volume.WriteExtent(page, first, count, ExtentEncoding.Xts, (int)source.Length, ref encrypted, mayWait, expectedExtent);
+            return volume.WriteExtent(page, first, count, ExtentEncoding.Xts, (int)source.Length, ref encrypted, mayWait, expected);
         }
 
         var raw = new RawSource(source);
-        return volume.WriteExtent(page, first, count, ExtentEncoding.Raw, (int)source.Length, ref raw, mayWait, expectedExtent);
+        return volume.WriteExtent(page, first, count, ExtentEncoding.Raw, (int)source.Length, ref raw, mayWait, expected);
     }
 
     /// <summary>Less than a block. <paramref name="source"/> is empty to write zeros.</summary>
@@ -110,7 +110,7 @@ internal sealed partial class Disk
                 merged.Span.Slice(inBlock, length).Clear();
             else
                 source.CopyTo(merged.Span.Slice(inBlock, length));
-            outcome = WriteBlocks(page, block, merged.Buffer, mayWait, entries[block].ExtentId);
+            outcome = WriteBlocks(page, block, merged.Buffer, mayWait, BlockExpectation.Of(in entries[block]));
             if (outcome != VolumeOutcome.Changed)
                 return outcome;
         }

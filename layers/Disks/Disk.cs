@@ -15,12 +15,15 @@ internal sealed partial class Disk : BlockDevice
     private readonly XtsCipher? cipher;
     private readonly Compression compression;
     private readonly ulong salt;
+    private readonly Guid keyId;
     private BlockGeometry geometry;
     private volatile bool closed;
     private int underWay;
 
-    public Disk(Volume volume, BaseImage? baseImage, XtsCipher? cipher, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
+    /// <param name="keyId">Names the data key that <paramref name="cipher"/> has; clones share their origin's. Empty where there is none.</param>
+    public Disk(Volume volume, BaseImage? baseImage, XtsCipher? cipher, Guid keyId, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
     {
+        this.keyId = keyId;
         this.volume = volume;
         this.baseImage = baseImage;
         this.cipher = cipher;
@@ -35,6 +38,24 @@ internal sealed partial class Disk : BlockDevice
     public override BlockGeometry Geometry => Volatile.Read(ref geometry);
 
     public Volume Volume => volume;
+
+    /// <summary>Blocks that a base image shows through, counted from the first.</summary>
+    public ulong BaseBlocks => baseImage is null ? 0 : ((ulong)baseImage.SizeBytes + StoreFormat.BlockBytes - 1) >> StoreFormat.BlockShift;
+
+    /// <summary>True where what either stores can be read with the other's key: both have the same one, or none.</summary>
+    public bool SharesKeyWith(Disk other) => keyId == other.keyId;
+
+    /// <summary>Counts a request of several steps in, so that closing waits for <see cref="End"/>; false where the disk is closed.</summary>
+    public bool TryBegin()
+    {
+        Interlocked.Increment(ref underWay);
+        if (!closed)
+            return true;
+        Leave();
+        return false;
+    }
+
+    public void End() => Leave();
 
     /// <summary>Whether what is written is encrypted.</summary>
     public bool IsEncrypted => cipher is not null;
@@ -90,6 +111,11 @@ internal sealed partial class Disk : BlockDevice
             : DiskJob.Start(this, DiskJob.Kind.Zero, offsetBytes, lengthBytes, default);
         return (options & WriteOptions.ForceUnitAccess) != 0 ? ThenFlush(written) : written;
     }
+
+    public override ValueTask<CopyResult> CopyFromAsync(BlockDevice source, long sourceOffsetBytes, long offsetBytes, long lengthBytes) =>
+        source is Disk disk && ReferenceCopy.IsPossible(disk, sourceOffsetBytes, this, offsetBytes, lengthBytes)
+            ? ReferenceCopy.RunAsync(disk, sourceOffsetBytes, this, offsetBytes, lengthBytes)
+            : base.CopyFromAsync(source, sourceOffsetBytes, offsetBytes, lengthBytes);
 
     public override AllocationRun GetAllocation(long offsetBytes, long lengthBytes)
     {

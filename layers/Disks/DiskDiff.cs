@@ -30,7 +30,7 @@ internal static class DiskDiff
             for (var block = 0; block < StoreFormat.PageBlocks; block++)
             {
                 var offset = start + (block << StoreFormat.BlockShift);
-                if (offset >= size || was[block].ExtentId == now[block].ExtentId)
+                if (offset >= size || was[block].IsSameBlock(in now[block]))
                     continue;
                 var zero = now[block].Kind != EntryKind.Data;
                 if (run.LengthBytes > 0 && run.OffsetBytes + run.LengthBytes == offset && run.IsZero == zero)

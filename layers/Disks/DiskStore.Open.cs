@@ -33,7 +33,7 @@ public sealed partial class DiskStore
                 var parts = Prepare(row, passphrase);
                 try
                 {
-                    entry = new OpenDiskEntry(new Disk(store.OpenHead(row.Id), parts.Base, parts.Cipher, parts.Compression, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes));
+                    entry = new OpenDiskEntry(new Disk(store.OpenHead(row.Id), parts.Base, parts.Cipher, parts.KeyId, parts.Compression, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes));
                 }
                 catch
                 {
@@ -61,7 +61,7 @@ public sealed partial class DiskStore
             var parts = Prepare(row, passphrase);
             try
             {
-                return new Disk(store.OpenSnapshot(source.Id), parts.Base, parts.Cipher, parts.Compression, store.TweakSalt, source.SizeBytes, row.LogicalBlockBytes);
+                return new Disk(store.OpenSnapshot(source.Id), parts.Base, parts.Cipher, parts.KeyId, parts.Compression, store.TweakSalt, source.SizeBytes, row.LogicalBlockBytes);
             }
             catch
             {
@@ -155,7 +155,7 @@ public sealed partial class DiskStore
         {
             // Zeroing needs no key: whole blocks become map entries, and sizes are multiples of a block.
             var attributes = DiskAttributes.Read(row);
-            disk = new Disk(store.OpenHead(row.Id), attributes.Base is null ? null : OpenBase(row, attributes), cipher: null, Compression.None, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes);
+            disk = new Disk(store.OpenHead(row.Id), attributes.Base is null ? null : OpenBase(row, attributes), cipher: null, keyId: default, Compression.None, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes);
         }
 
         try
@@ -172,13 +172,14 @@ public sealed partial class DiskStore
         }
     }
 
-    private (BaseImage? Base, XtsCipher? Cipher, Compression Compression) Prepare(DiskRow row, ReadOnlySpan<byte> passphrase)
+    private (BaseImage? Base, XtsCipher? Cipher, Guid KeyId, Compression Compression) Prepare(DiskRow row, ReadOnlySpan<byte> passphrase)
     {
         var attributes = DiskAttributes.Read(row);
-        var cipher = attributes.Encryption == Encryption.None ? null : new XtsCipher(KeyOf(row, attributes, passphrase).Bytes);
+        var keyId = Guid.Empty;
+        var cipher = attributes.Encryption == Encryption.None ? null : new XtsCipher(KeyOf(row, attributes, passphrase, out keyId).Bytes);
         try
         {
-            return (attributes.Base is null ? null : OpenBase(row, attributes), cipher, attributes.Compression);
+            return (attributes.Base is null ? null : OpenBase(row, attributes), cipher, keyId, attributes.Compression);
         }
         catch
         {
@@ -198,9 +199,10 @@ public sealed partial class DiskStore
             $"the base image '{attributes.Base!.Path}' of disk '{row.Name}' has {found} bytes instead of {attributes.BaseBytes}: it was changed; put the original back");
     }
 
-    private DataKey KeyOf(DiskRow row, DiskAttributes attributes, ReadOnlySpan<byte> passphrase)
+    private DataKey KeyOf(DiskRow row, DiskAttributes attributes, ReadOnlySpan<byte> passphrase, out Guid keyId)
     {
         var slots = KeySlotSet.Read(attributes.KeySlots.Span, $"disk '{row.Name}'");
+        keyId = slots.Id;
         if (keys.TryGetValue(slots.Id, out var loaded))
             return loaded; // Clones share their origin's key: one passphrase, one derivation.
         if (passphrase.IsEmpty)

@@ -112,7 +112,7 @@ internal sealed class CommandTable
             note: "ALL_TG_PT is zero: such a registration is one at each port."),
         new("PERSISTENT RESERVE OUT, REGISTER", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Register,
             Reserving, serviceAction: 0x00,
-            note: "APTPL is refused where the logical unit has no memory. A TransportID that names a device stands for its ports that are logged in."),
+            note: "APTPL is refused where the logical unit has no memory; that of the last registration, or end of one, holds for all. A TransportID that names a device stands for its ports that are logged in."),
         new("PERSISTENT RESERVE OUT, RESERVE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Reserve,
             Reserving, serviceAction: 0x01),
         new("PERSISTENT RESERVE OUT, RELEASE", "5F 00 FF 00 00 FF FF FF FF 00", PersistentReserveOutCommand.Release,

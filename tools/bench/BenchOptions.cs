@@ -29,7 +29,7 @@ internal sealed record Stack(string Name, Compression Compression, Encryption En
 internal sealed class BenchOptions
 {
     public const string Usage =
-        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--ring] [--no-snapshots] [--random-writes-only] [--recovery-gib N] [--json FILE|-]";
+        "vdisk-bench [--dir DIRECTORY] [--seconds N] [--runs N] [--size-mib N] [--stacks plain,lz4,xts,lz4+xts|none] [--ring] [--copies] [--no-snapshots] [--random-writes-only] [--recovery-gib N] [--json FILE|-]";
 
     /// <summary>Where stores are made; removed afterwards.</summary>
     public string Directory { get; private set; } = Path.Combine(Path.GetTempPath(), "vdisk-bench");
@@ -49,6 +49,9 @@ internal sealed class BenchOptions
 
     /// <summary>Also what a command costs in a TCMU ring.</summary>
     public bool WithRing { get; private set; }
+
+    /// <summary>Also copies within a store, by reference and by bytes.</summary>
+    public bool WithCopies { get; private set; }
 
     /// <summary>Of a disk's jobs only "4 KiB random write": to put two builds beside each other.</summary>
     public bool RandomWritesOnly { get; private set; }
@@ -79,6 +82,12 @@ internal sealed class BenchOptions
             if (args[i] is "--ring")
             {
                 options.WithRing = true;
+                continue;
+            }
+
+            if (args[i] is "--copies")
+            {
+                options.WithCopies = true;
                 continue;
             }
 

@@ -41,6 +41,14 @@ try
             PrintJobs(results);
     }
 
+    if (options.WithCopies)
+    {
+        var results = await CopyBench.RunAsync(options).ConfigureAwait(false);
+        report.Jobs.AddRange(results);
+        if (!options.IsJsonOnStandardOutput)
+            PrintJobs(results);
+    }
+
     if (options.WithSnapshots)
     {
         var results = await SnapshotBench.RunAsync(options).ConfigureAwait(false);

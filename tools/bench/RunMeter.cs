@@ -25,14 +25,14 @@ internal sealed class RunMeter
 
     public double AllocatedBytesPerOperation { get; private set; }
 
-    /// <summary>Notes that an operation ended; false once the time of the run is over.</summary>
-    public bool Count()
+    /// <summary>Notes that an operation ended; false once the time of the run is over, or where that was the last one.</summary>
+    public bool Count(bool isLast = false)
     {
         var now = Stopwatch.GetTimestamp();
         longestTicks = Math.Max(longestTicks, now - lastTicks);
         lastTicks = now;
         Operations++;
-        if (now < endTicks)
+        if (now < endTicks && !isLast)
             return true;
         AllocatedBytesPerOperation = (GC.GetTotalAllocatedBytes() - allocatedBytesAtStart) / (double)Operations;
         return false;

@@ -22,7 +22,7 @@ class Checkpoint:
     sums_crc: int
     last_chunk: bytes
     catalog_parts: list
-    segments: dict  # number to (segment_bytes, end, entries)
+    segments: dict  # number to (segment_bytes, end, flags, entries)
     layers: dict    # id to (stored_bytes, written_blocks, set of pages)
 
 
@@ -70,8 +70,8 @@ def read_checkpoint(directory, superblock):
     parts = [lists.take(lists.count()) for _ in range(lists.count())]
     segments = {}
     for _ in range(lists.count()):
-        segment, segment_bytes, end, _, entries = lists.unpack("<IIIIQ")
-        segments[segment] = (segment_bytes, end, entries)
+        segment, segment_bytes, end, flags, entries = lists.unpack("<IIIB3xQ")
+        segments[segment] = (segment_bytes, end, flags, entries)
     layers = {}
     for _ in range(lists.count()):
         layer, chunks, stored_bytes, written_blocks = lists.unpack("<IIQQ")

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from . import CannotRun, Damage
 from .crc32c import crc
-from .structures import BLOCK, demand
+from .structures import BLOCK, CIPHER_XTS, CODEC_LZ4, demand
 
 _GCM_SET_IVLEN, _GCM_SET_TAG = 9, 0x11  # EVP_CTRL_AEAD_..., <openssl/evp.h>
 
@@ -145,10 +145,16 @@ def lz4_decode(block, size, where):
 
 def decode_extent(descriptor, stored, data_key, salt, where):
     """The blocks of an extent as its disk's guest wrote them. The checksums of `stored` have been looked at."""
-    if descriptor.encrypted:
+    return decode(descriptor.extent_id, descriptor.encoding, 0, descriptor.blocks, stored, data_key, salt, where)
+
+
+def decode(extent_id, encoding, unit, blocks, stored, data_key, salt, where):
+    """The same for raw blocks from `unit` of an extent on, or for a compressed extent of so many blocks, whose only unit is 0."""
+    compressed = encoding & CODEC_LZ4
+    if encoding & CIPHER_XTS:
         demand(data_key is not None, where, "encoding", "it is encrypted, its disk is not")
-        unit_bytes = len(stored) if descriptor.compressed else BLOCK
+        unit_bytes = len(stored) if compressed else BLOCK
         stored = b"".join(
-            xts_decrypt(data_key, struct.pack("<QB7s", descriptor.extent_id, at // unit_bytes, salt), stored[at:at + unit_bytes])
+            xts_decrypt(data_key, struct.pack("<QB7s", extent_id, unit + at // unit_bytes, salt), stored[at:at + unit_bytes])
             for at in range(0, len(stored), unit_bytes))
-    return lz4_decode(stored, descriptor.blocks * BLOCK, where) if descriptor.compressed else stored
+    return lz4_decode(stored, blocks * BLOCK, where) if compressed else stored

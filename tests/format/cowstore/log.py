@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from . import Damage
-from .structures import BATCH_MAGIC, EXTENT, SECTOR, ZERO, read_batch, read_batch_header, read_segment_header
+from .structures import BATCH_MAGIC, EXTENT, REFERENCE, SECTOR, ZERO, read_batch, read_batch_header, read_segment_header
 
 _FILE_NAME = re.compile(r"[0-9a-f]{8}\.seg")
 
@@ -66,6 +66,13 @@ class Log:
     def payload(self, batch, descriptor):
         at = batch.offset + descriptor.payload_offset
         return self.segments[batch.segment].data[at:at + descriptor.payload_bytes]
+
+    def stored(self, stored, where):
+        """The bytes that a map entry would point at."""
+        segment = self.segments.get(stored.segment)
+        if segment is None:
+            raise Damage(f"{where}: it lies in segment {stored.segment:08x}, which is not there")
+        return segment.data[stored.offset:stored.offset + stored.stored_bytes]
 
     def _batch_at(self, number, offset, read=read_batch):
         segment = self.segments[number]
@@ -186,7 +193,7 @@ class Log:
             where = self.segments[batch.segment].where(batch.offset)
             at = SECTOR
             for descriptor in batch.descriptors:
-                if descriptor.type in (EXTENT, ZERO):
+                if descriptor.type in (EXTENT, ZERO, REFERENCE):
                     if descriptor.extent_id <= last_id:
                         raise Damage(f"{where}: extent id {descriptor.extent_id} comes after {last_id}")
                     last_id = descriptor.extent_id

@@ -5,11 +5,13 @@ import os
 from . import CannotRun, Damage
 from .catalog import Catalog, read_attributes, read_record
 from .checkpoint import read_checkpoint
-from .keys import decode_extent, open_table, read_table
+from .crc32c import crc
+from .keys import decode, open_table, read_table
 from .log import Log, read_segments
-from .structures import BLOCK, EXTENT, PAGE_BLOCKS, ZERO, demand, read_superblock
+from .references import blocks_of
+from .structures import BLOCK, REFERENCE, demand, read_superblock
 
-_KNOWN_INCOMPATIBLE = 0x3  # bit 0 LZ4, bit 1 encryption
+_KNOWN_INCOMPATIBLE = 0x7  # bit 0 LZ4, bit 1 encryption, bit 2 references
 
 
 class Store:
@@ -77,17 +79,20 @@ class Store:
         found = {layer: {} for layer in self.catalog.rows.layers}
         for batch in self.log.chain:
             for descriptor in batch.descriptors:
-                blocks = found.get(descriptor.layer) if descriptor.type in (EXTENT, ZERO) else None
+                blocks = found.get(descriptor.layer)
                 if blocks is None:
                     continue
-                first = descriptor.page * PAGE_BLOCKS + descriptor.first
-                for block in range(first, first + descriptor.blocks):
-                    if block not in blocks or blocks[block][1].extent_id < descriptor.extent_id:
-                        blocks[block] = (batch, descriptor)
+                where = f"{self.log.segments[batch.segment].where(batch.offset + descriptor.payload_offset)}: record {descriptor.extent_id}"
+                payload = self.log.payload(batch, descriptor)
+                if descriptor.type == REFERENCE and not descriptor.matches(payload):
+                    raise Damage(f"{where}: checksum does not match")
+                for block, stored in blocks_of(batch, descriptor, payload, where):
+                    if block not in blocks or blocks[block].order < stored.order:
+                        blocks[block] = stored
         return found
 
     def seen(self, layer):
-        """Block to (batch, descriptor) as a disk or snapshot on this layer sees it; what is missing comes from the base image."""
+        """Block to Stored as a disk or snapshot on this layer sees it; what is missing comes from the base image."""
         blocks = {}
         for each in reversed(list(self.catalog.line(layer))):
             blocks.update(self.records[each])
@@ -116,33 +121,36 @@ class Store:
         image = _BaseImage(disk, attributes, base)
         decoded = _Decoder(self, address, data_key)
         for block in sorted(image.blocks(size) | blocks.keys()):
-            data = decoded.block(block, *blocks[block]) if block in blocks else image.read(block)
+            data = decoded.block(block, blocks[block]) if block in blocks else image.read(block)
             if data is not None:
                 yield block * BLOCK, data
         image.close()
 
 
 class _Decoder:
-    """Reads blocks through records, keeping the extent that was decoded last."""
+    """Reads blocks through records, keeping the compressed extent that was decoded last."""
 
     def __init__(self, store, address, data_key):
         self.store, self.address, self.data_key = store, address, data_key
         self.extent_id, self.plain = 0, b""
 
-    def block(self, block, batch, descriptor):
+    def block(self, block, stored):
         """The block's bytes; None for zeros."""
-        if descriptor.type == ZERO:
+        if stored.zero:
             return None
-        if descriptor.extent_id != self.extent_id:
-            where = (f"{self.store.log.segments[batch.segment].where(batch.offset + descriptor.payload_offset)}: extent "
-                     f"{descriptor.extent_id}, block {block} of {self.address}")
-            stored = self.store.log.payload(batch, descriptor)
-            if not descriptor.matches(stored):
-                raise Damage(f"{where}: checksum does not match")
-            self.plain = decode_extent(descriptor, stored, self.data_key, self.store.superblock.salt, where)
-            self.extent_id = descriptor.extent_id
-        at = (block % PAGE_BLOCKS - descriptor.first) * BLOCK
-        return self.plain[at:at + BLOCK]
+        where = f"segment {stored.segment} offset {stored.offset}: extent {stored.extent_id}, block {block} of {self.address}"
+        if not stored.compressed:
+            return self._decode(stored, stored.index, 1, where)
+        if stored.extent_id != self.extent_id:
+            self.plain = self._decode(stored, 0, stored.blocks, where)
+            self.extent_id = stored.extent_id
+        return self.plain[stored.index * BLOCK:(stored.index + 1) * BLOCK]
+
+    def _decode(self, stored, unit, blocks, where):
+        data = self.store.log.stored(stored, where)
+        if len(data) != stored.stored_bytes or crc(data) != stored.checksum:
+            raise Damage(f"{where}: checksum does not match")
+        return decode(stored.extent_id, stored.encoding, unit, blocks, data, self.data_key, self.store.superblock.salt, where)
 
 
 class _BaseImage:

@@ -18,7 +18,7 @@ PAGE_MAX = 1 << 30
 SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX = 1 << 20, 1 << 30
 BATCH_MAGIC = b"CowBatch"
 
-EXTENT, ZERO, CATALOG_CHANGE, CATALOG_IMAGE = 1, 2, 3, 4
+EXTENT, ZERO, CATALOG_CHANGE, CATALOG_IMAGE, REFERENCE = 1, 2, 3, 4, 5
 CODEC_LZ4, CIPHER_XTS = 0x04, 0x10
 
 
@@ -123,14 +123,14 @@ def read_descriptor(data, batch_length, where):
     """Returns the descriptor at the start of data, which ends where the batch's descriptors end, and its size."""
     demand(len(data) >= 28, where, "D2", "less than 28 bytes are left")
     kind, units, blocks, encoding, layer, page, payload_bytes, extent_id, payload_offset = struct.unpack_from("<BBBBIIIQI", data)
-    demand(1 <= kind <= 4, where, "D1", f"type is {kind}")
+    demand(1 <= kind <= 5, where, "D1", f"type is {kind}")
     first, count = blocks & 15, (blocks >> 4) + 1
     compressed = kind == EXTENT and encoding & CODEC_LZ4
     checksums = 0 if kind == ZERO else count if kind == EXTENT and not compressed else 1
     size = (28 + 4 * checksums + 7) & ~7
     demand(units * 8 == size and size <= len(data), where, "D2",
            f"it has {units * 8} bytes, its fields take {size}, {len(data)} are left")
-    if kind in (EXTENT, ZERO):
+    if kind in (EXTENT, ZERO, REFERENCE):
         demand(layer != 0 and extent_id != 0, where, "D3", f"layer {layer}, extent id {extent_id}")
     demand(first + count <= PAGE_BLOCKS and page < PAGE_MAX, where, "D4", f"first block {first}, {count} blocks, page {page}")
     if kind == ZERO:

@@ -2,12 +2,14 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 
 from . import CannotRun, Damage
 from .catalog import Catalog, read_attributes, read_record
 from .crc32c import crc
 from .keys import decode_extent, read_table
-from .structures import CATALOG_IMAGE, EXTENT, PAGE_BLOCKS, demand
+from .references import blocks_of, read_runs
+from .structures import CATALOG_IMAGE, EXTENT, PAGE_BLOCKS, REFERENCE, demand
 
 
 def verify(store, passphrase):
@@ -15,6 +17,7 @@ def verify(store, passphrase):
     store.log.check_order()
     keys = _keys(store, passphrase)
     records = blocks = decoded = 0
+    extents = {}
     for batch in store.log.chain:
         for descriptor in batch.descriptors:
             records += 1
@@ -22,7 +25,10 @@ def verify(store, passphrase):
             where = f"{store.log.segments[batch.segment].where(batch.offset + descriptor.payload_offset)}: extent {descriptor.extent_id}"
             if not descriptor.matches(payload):
                 raise Damage(f"{where}: checksum does not match")
+            if descriptor.type == REFERENCE:
+                _references(batch, descriptor, payload, extents, where)
             if descriptor.type == EXTENT:
+                extents[descriptor.extent_id] = [stored for _, stored in blocks_of(batch, descriptor, payload, where)]
                 blocks += descriptor.blocks
                 key = keys.get(descriptor.layer)
                 if key is not None or not descriptor.encrypted:
@@ -32,6 +38,17 @@ def verify(store, passphrase):
     if store.log.chain and store.log.chain[0].sequence != 1 or store.log.gaps:
         text += f"; from batch {store.log.chain[0].sequence} on, {len(store.log.gaps)} gaps where segments were removed"
     return f"{text}; {_checkpoint(store)}"
+
+
+def _references(batch, descriptor, payload, extents, where):
+    """What a reference says of an extent is what the extent's own record says, where that is still there."""
+    for _, run in read_runs(batch, descriptor, payload, where):
+        for stored in run:
+            if stored.zero or stored.extent_id not in extents:
+                continue
+            own = extents[stored.extent_id]
+            demand(stored.index < len(own) and replace(own[stored.index], order=stored.order, record_segment=stored.record_segment) == stored, where,
+                   "reference", f"block {stored.index} of extent {stored.extent_id} is not as its record says")
 
 
 def _keys(store, passphrase):
@@ -82,15 +99,20 @@ def _map_figures(store, checkpoint, name):
         _, _, has = checkpoint.layers.get(layer, (0, 0, set()))
         demand(has == pages[layer], name, "pages", f"layer {layer} has {len(has)} map pages, its records touch {len(pages[layer])}")
     entries = Counter()
+    referring = set()
     for layer in store.catalog.rows.layers:
         _, _, has = checkpoint.layers.get(layer, (0, 0, set()))
         if not has:
             continue
-        for block, (batch, _) in store.seen(layer).items():
+        for block, stored in store.seen(layer).items():
             if block // PAGE_BLOCKS in has:
-                entries[batch.segment] += 1
+                entries[stored.segment] += 1
+                if stored.segment != stored.record_segment:
+                    referring.add(stored.record_segment)
+    for number in referring:
+        demand(number in checkpoint.segments and checkpoint.segments[number][2] & 1, name, "segments", f"segment {number} has references and is not flagged")
     deleted = checkpoint.layers.keys() - store.catalog.rows.layers.keys()
-    for number, (segment_bytes, end, count) in checkpoint.segments.items():
+    for number, (segment_bytes, end, flags, count) in checkpoint.segments.items():
         demand(count == entries[number] or (deleted and count > entries[number]), name, "segments", f"segment {number} has {count} entries, the log has {entries[number]}")
         segment = store.log.segments.get(number)
         demand(segment is not None and segment.segment_bytes == segment_bytes and end <= len(segment.data), name, "segments",

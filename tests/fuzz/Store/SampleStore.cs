@@ -91,6 +91,8 @@ internal sealed class SampleStore : IDisposable
         CheckpointState = States.Count - 1;
         await using (var store = DiskStore.Open(path, Options))
         {
+            await CopyAsync(store, model, "over", "plain");
+            await CopyAsync(store, model, "lz4xts", "clone");
             for (var i = 0; i < 16; i++)
                 await StepAsync(store, model, new[] { "clone", "plain", "over", "xts", "lz4", "lz4xts", "plain", "clone" }[i % 8]);
             if (isCrashed)
@@ -122,6 +124,18 @@ internal sealed class SampleStore : IDisposable
         Assert.Equal(BlockResult.Success, await disk.WriteAsync(first * BlockBytes, buffer.Buffer, WriteOptions.None));
         bytes.CopyTo(model[name], first * BlockBytes);
         Assert.Equal(BlockResult.Success, await disk.FlushAsync());
+        Remember(model);
+    }
+
+    /// <summary>By reference, and of a base image by its bytes, to another place of a page; flushed; then a new state stands.</summary>
+    private async Task CopyAsync(DiskStore store, Dictionary<string, byte[]> model, string from, string to)
+    {
+        const int LengthBytes = 22 * BlockBytes;
+        await using var source = Open(store, from);
+        await using var target = Open(store, to);
+        Assert.Equal(CopyResult.Success(LengthBytes), await target.CopyFromAsync(source, 3 * BlockBytes, 10 * BlockBytes, LengthBytes));
+        model[from].AsSpan(3 * BlockBytes, LengthBytes).CopyTo(model[to].AsSpan(10 * BlockBytes));
+        Assert.Equal(BlockResult.Success, await target.FlushAsync());
         Remember(model);
     }
 

@@ -104,6 +104,7 @@ internal sealed class BatchTarget : FuzzTarget
         yield return Make([Extent(3, 4, ExtentEncoding.Raw), Extent(0, 16, ExtentEncoding.Lz4 | ExtentEncoding.Xts), Zero(), CatalogRecord(DescriptorType.Catalog)]);
         yield return Make([Extent(0, 1, ExtentEncoding.Xts), CatalogRecord(DescriptorType.CatalogImage), Extent(15, 1, ExtentEncoding.Lz4)]);
         yield return Make([.. Enumerable.Repeat(Zero(), 126)]);
+        yield return Make([Extent(0, 16, ExtentEncoding.Raw), Reference()]);
     }
 
     public override IEnumerable<(int Offset, int Size)> FieldsOf(byte[] input)
@@ -157,7 +158,7 @@ internal sealed class BatchTarget : FuzzTarget
             Require(
                 descriptor.Type == DescriptorType.Zero || (descriptor.PayloadBytes >= 0 && descriptor.PayloadOffset >= 4096 && (long)descriptor.PayloadOffset + descriptor.PayloadBytes <= whole.Length),
                 "D5 does not hold");
-            Require(descriptor.Type is not (DescriptorType.Extent or DescriptorType.Zero) || (!descriptor.Layer.IsNone && descriptor.ExtentId != 0), "D3 does not hold");
+            Require(descriptor.Type is not (DescriptorType.Extent or DescriptorType.Zero or DescriptorType.Reference) || (!descriptor.Layer.IsNone && descriptor.ExtentId != 0), "D3 does not hold");
             rest = rest[descriptor.SizeBytes..];
         }
 
@@ -184,6 +185,16 @@ internal sealed class BatchTarget : FuzzTarget
             DescriptorBytes = (ushort)(descriptorAt - BatchHeader.SizeBytes),
         }.Write(bytes, TestStore.Tag);
         return bytes;
+    }
+
+    private static (byte[] Descriptor, byte[] Payload, Action<byte[], int> Place) Reference()
+    {
+        var payload = ReferenceTarget.Payload();
+        return (new byte[Descriptor.CatalogSizeBytes], payload, (descriptor, at) =>
+        {
+            Descriptor.WriteReference(descriptor, new LayerId(1), new PageNumber(6), ReferenceTarget.RecordId, at, payload.Length);
+            Descriptor.WriteChecksum(descriptor, 0, Crc32C.Compute(payload));
+        });
     }
 
     private static (byte[] Descriptor, byte[] Payload, Action<byte[], int> Place) Extent(int first, int count, ExtentEncoding encoding)

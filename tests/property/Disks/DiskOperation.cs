@@ -24,6 +24,7 @@ internal enum Verb : byte
     Reopen,
     Crash,
     LoseIndex,
+    Copy,
 }
 
 /// <summary>
@@ -54,7 +55,8 @@ internal readonly record struct DiskOperation(Verb Verb, int Disk, int Place, in
             (3, Gen.Constant(Verb.Diff)),
             (2, Gen.Constant(Verb.Reopen)),
             (2, Gen.Constant(Verb.Crash)),
-            (2, Gen.Constant(Verb.LoseIndex)))
+            (2, Gen.Constant(Verb.LoseIndex)),
+            (10, Gen.Constant(Verb.Copy)))
         from disk in Gen.Choose(0, 3)
         from place in Gen.Choose(0, 9999)
         from length in Gen.Choose(1, 999)

@@ -110,6 +110,9 @@ internal sealed partial class DiskWorld : IDisposable
             case Verb.Diff:
                 CompareDiff(disk, operation);
                 break;
+            case Verb.Copy:
+                Copy(disk, operation);
+                break;
             case Verb.Reopen:
                 Reopen();
                 break;
@@ -195,6 +198,32 @@ internal sealed partial class DiskWorld : IDisposable
         var source = memory.Take(length, new Random(operation.Seed));
         source.CopyFrom(bytes);
         Succeed(Open(disk).WriteAsync(offset, source, options));
+        disk.Bytes.Write(offset, bytes);
+        Touch(disk, offset, length);
+    }
+
+    /// <summary>From any disk or snapshot, this disk itself included; most at the same place in a block, as a copy by reference needs it.</summary>
+    private void Copy(ModelDisk disk, DiskOperation operation)
+    {
+        long unit = stack.LogicalBlockBytes;
+        var source = disks[operation.Seed / 7 % disks.Count];
+        var snapshot = operation.Seed % 3 == 0 && source.Snapshots.Count > 0 ? source.Snapshots[operation.Length % source.Snapshots.Count] : null;
+        var size = snapshot?.SizeBytes ?? source.SizeBytes;
+        var (offset, length) = Range(disk, operation);
+        if (operation.Seed % 2 == 0)
+            (offset, length) = (offset & ~(StoreFormat.BlockBytes - 1L), Math.Max(StoreFormat.BlockBytes, length & ~(StoreFormat.BlockBytes - 1)));
+        var from = (long)(operation.Place / 3 % 331) * 512 / unit * unit;
+        if (operation.Seed % 5 != 0)
+            from = (from & ~(StoreFormat.BlockBytes - 1L)) + (offset & (StoreFormat.BlockBytes - 1));
+        length = (int)Math.Min(length, Math.Min(size - from, disk.SizeBytes - offset));
+        if (length <= 0)
+            return;
+        var device = snapshot is null ? Open(source) : store.OpenSnapshot(source.Name, snapshot.Name, Key);
+        Assert.Equal(CopyResult.Success(length), Waiting.For(Open(disk).CopyFromAsync(device, from, offset, length)));
+        if (snapshot is not null)
+            Waiting.Close(device);
+        var bytes = scratch.AsSpan(0, length);
+        (snapshot?.Bytes ?? source.Bytes).Read(from, bytes);
         disk.Bytes.Write(offset, bytes);
         Touch(disk, offset, length);
     }

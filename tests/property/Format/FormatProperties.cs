@@ -333,7 +333,7 @@ public sealed class FormatProperties(ITestOutputHelper output)
             ImageSegment = (uint)random.Next(),
             Map = new MapCheckpoint(Identity(random), Identity(random), metadata, [9, 8, 7], random.Next(), (uint)random.Next(), (uint)random.Next(), "pages-1.log", 64, random.NextInt64(64, 1L << 40), (uint)random.Next(), (uint)random.Next(), metadata),
             Catalog = MakeCatalog(random).ToImage([]),
-            Segments = [new SegmentState(1, 1 << 20, (uint)random.Next(1 << 20), random.Next()), new SegmentState(7, 1 << 20, 4096, 0)],
+            Segments = [new SegmentState(1, 1 << 20, (uint)random.Next(1 << 20), random.Next(), random.Next(2) == 0), new SegmentState(7, 1 << 20, 4096, 0, true)],
             Layers = [new LayerImage(new LayerId(3), random.NextInt64(), random.NextInt64(), [((uint)random.Next(100), words)])],
         };
     }

@@ -111,6 +111,9 @@ internal sealed class LawWorld : IDisposable
 
     public void Discard(string disk, ByteRange range) => Succeed(Open(disk).DiscardAsync(range.Offset, range.Length));
 
+    public void Copy(string source, ByteRange range, string target, long offset) =>
+        Assert.Equal(CopyResult.Success(range.Length), Waiting.For(Open(target).CopyFromAsync(Open(source), range.Offset, offset, range.Length)));
+
     public void Flush(string disk) => Succeed(Open(disk).FlushAsync());
 
     /// <summary>A new snapshot's full name.</summary>

@@ -37,6 +37,40 @@ public sealed class LineLaws(LawImages images, ITestOutputHelper output) : IClas
         LawWorld.AssertSame(others, found, $"after changes of {disk}, the origin of {clone}");
     });
 
+    /// <summary>From a disk or its snapshot, at any place; the source is changed, and deleted, afterwards.</summary>
+    [Fact]
+    public void Copy_ReadsAsItsSource_WhateverBecomesOfThat() => Law("copy", static (given, world) =>
+    {
+        var disk = world.Disk(given.A);
+        var source = world.Clone(world.Snapshot(disk));
+        var target = world.Create(LawWorld.Size(given.D));
+        var range = world.Range(source, given.B, given.C);
+        foreach (var to in new[] { target, disk })
+        {
+            var room = world.SizeOf(to) - range.Length;
+            if (room < 0)
+                continue;
+            // Most at the same place in a block, and so by reference where the key is the same.
+            var offset = (given.D % ((room / StoreFormat.BlockBytes) + 1) * StoreFormat.BlockBytes) + (range.Offset % StoreFormat.BlockBytes);
+            if (given.D % 4 == 0 || offset > room)
+                offset = given.D % ((room / world.BlockBytes) + 1) * world.BlockBytes;
+            var wanted = world.Read(to);
+            world.Read(source).AsSpan((int)range.Offset, range.Length).CopyTo(wanted.AsSpan((int)offset));
+            world.Copy(source, range, to, offset);
+            LawWorld.AssertSame(wanted, world.Read(to), to);
+        }
+
+        var others = world.ReadAll();
+        others.Remove(source);
+        Change(given, world, source);
+        var found = world.ReadAll();
+        found.Remove(source);
+        LawWorld.AssertSame(others, found, $"after changes of {source}");
+        world.DeleteDisk(source);
+        world.Reopen();
+        LawWorld.AssertSame(others, world.ReadAll(), $"after {source} was deleted");
+    });
+
     /// <summary>Under changes of its disk, deletes of its neighbours, and every way to close and open.</summary>
     [Fact]
     public void Snapshot_IsWhatTheDiskWas_ForEver() => Law("snapshot-immutability", static (given, world) =>

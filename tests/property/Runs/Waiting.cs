@@ -1,11 +1,9 @@
-using CowScsi.Layers;
-
 namespace CowScsi.Tests.Property;
 
 /// <summary>Laws are checked on one thread, which waits for each request.</summary>
 internal static class Waiting
 {
-    public static BlockResult For(ValueTask<BlockResult> request) =>
+    public static T For<T>(ValueTask<T> request) =>
         request.IsCompletedSuccessfully ? request.Result : request.AsTask().GetAwaiter().GetResult();
 
     public static void Close(IAsyncDisposable what)

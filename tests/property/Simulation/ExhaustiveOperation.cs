@@ -17,6 +17,7 @@ internal enum SimulatedVerb : byte
     Delete,
     Checkpoint,
     Roll,
+    Copy,
 }
 
 /// <summary>The operations whose sequences are gone through; where and what they write follows from their place in the sequence.</summary>
@@ -52,6 +53,8 @@ internal static class ExhaustiveOperation
                 return store.Zero(disk.Name, (3 + step) * StoreFormat.BlockBytes, 15 * StoreFormat.BlockBytes, discard: true);
             case SimulatedVerb.WriteZeroes:
                 return store.Zero(disk.Name, (2 * StoreFormat.BlockBytes) + (5 * SectorBytes), (2 * StoreFormat.BlockBytes) + ((step + 1) * SectorBytes), discard: false);
+            case SimulatedVerb.Copy:
+                return Copy(store, disk, step);
             case SimulatedVerb.Snapshot:
                 return store.Snapshot(disk.Name, $"s{step}");
             case SimulatedVerb.Clone:
@@ -66,6 +69,14 @@ internal static class ExhaustiveOperation
     }
 
     public static ReadOnlySpan<byte> Bytes(int seed, int length) => Noise.AsSpan((seed * 3 * SectorBytes) % (Noise.Length / 2), length);
+
+    /// <summary>Two runs of blocks to other places of their pages, one across the end of a page: from the first disk, from its snapshot where there is one.</summary>
+    private static bool Copy(SimulatedStore store, ModelVolume disk, int step)
+    {
+        var source = store.Oracle.Present.Disks.Values.First();
+        var snapshot = step % 2 == 0 && source.Snapshots.Count > 0 ? source.Snapshots[^1].Name : null;
+        return store.Copy(disk.Name, (38 + step) * StoreFormat.BlockBytes, source.Name, snapshot, step * StoreFormat.BlockBytes, 21 * StoreFormat.BlockBytes);
+    }
 
     private static bool Delete(SimulatedStore store, ModelVolume newest)
     {

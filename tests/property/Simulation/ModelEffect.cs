@@ -32,7 +32,7 @@ internal sealed record CreateEffect(string Disk, long SizeBytes, int LogicalBloc
 {
     public override void Apply(ModelStore store)
     {
-        var volume = new ModelVolume(Disk, SizeBytes, LogicalBlockBytes, "");
+        var volume = new ModelVolume(Disk, SizeBytes, LogicalBlockBytes, "") { HasBase = Bytes.Length > 0 };
         for (var at = 0; at < Bytes.Length; at += SparseContent.ChunkBytes)
         {
             var block = new byte[SparseContent.ChunkBytes];

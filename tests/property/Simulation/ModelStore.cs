@@ -42,6 +42,9 @@ internal sealed class ModelVolume
 
     public int BlockCount => blocks.Length;
 
+    /// <summary>True where it, or what it is a clone of, has a base image beneath it.</summary>
+    public bool HasBase { get; init; }
+
     public ReadOnlySpan<byte> Block(int index) => blocks[index];
 
     public static ulong HashOf(int index, ReadOnlySpan<byte> block)
@@ -66,7 +69,7 @@ internal sealed class ModelVolume
 
     /// <summary>The same content under another name, without snapshots.</summary>
     public ModelVolume As(string name, string origin) =>
-        new(name, SizeBytes, LogicalBlockBytes, origin, blocks.AsSpan().ToArray(), ContentHash);
+        new(name, SizeBytes, LogicalBlockBytes, origin, blocks.AsSpan().ToArray(), ContentHash) { HasBase = HasBase };
 
     public ModelVolume Copy()
     {

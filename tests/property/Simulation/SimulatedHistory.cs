@@ -32,6 +32,7 @@ internal enum HistoryVerb : byte
     FillDisk,
     Damage,
     Lie,
+    Copy,
 }
 
 /// <summary>One step; its numbers choose disks, places, amounts and faults.</summary>
@@ -84,7 +85,8 @@ internal sealed record SimulatedHistory(IReadOnlyList<HistoryStep> Steps)
             (3, Gen.Constant(HistoryVerb.FailCall)),
             (1, Gen.Constant(HistoryVerb.FillDisk)),
             (4, Gen.Constant(HistoryVerb.Damage)),
-            (2, Gen.Constant(HistoryVerb.Lie)))
+            (2, Gen.Constant(HistoryVerb.Lie)),
+            (12, Gen.Constant(HistoryVerb.Copy)))
         from disk in Gen.Choose(0, 99)
         from place in Gen.Choose(0, 9999)
         from amount in Gen.Choose(0, 999)

@@ -93,6 +93,23 @@ internal sealed class SimulatedStore : IDisposable
         return End(Waiting.For(discard ? Device(disk).DiscardAsync(offset, length) : Device(disk).WriteZeroesAsync(offset, length, WriteOptions.None)), before, isDurable: false);
     }
 
+    /// <summary>
+    /// Copies from a disk or a snapshot without a base image: that would be moved behind what is referred to, and not in the order of the
+    /// blocks.
+    /// </summary>
+    public bool Copy(string disk, long offset, string source, string? snapshot, long sourceOffset, int length)
+    {
+        var bytes = new byte[length];
+        var from = Oracle.Present.Disks[source];
+        (snapshot is null ? from : from.Snapshots.Find(other => other.Name == snapshot)!).Read(sourceOffset, bytes);
+        var device = snapshot is null ? Device(source) : Store.OpenSnapshot(source, snapshot, Passphrase);
+        var before = Begin(Changes(disk, offset, bytes, length));
+        var result = Waiting.For(Device(disk).CopyFromAsync(device, sourceOffset, offset, length));
+        if (snapshot is not null)
+            Waiting.Close(device);
+        return End(new BlockResult(result.Outcome, result.FailedOffsetBytes), before, isDurable: false);
+    }
+
     public bool Flush(string disk) => End(Waiting.For(Device(disk).FlushAsync()), Oracle.Issued, isDurable: true);
 
     /// <summary>Asks for a flush and goes on; what was issued before becomes durable when it has answered: see <see cref="TakeAnswers"/>.</summary>

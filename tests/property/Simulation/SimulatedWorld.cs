@@ -78,6 +78,8 @@ internal sealed partial class SimulatedWorld : IDisposable
                 return Zero(disk, what, discard: true);
             case HistoryVerb.WriteZeroes:
                 return Zero(disk, what, discard: false);
+            case HistoryVerb.Copy:
+                return Copy(disk, what);
             case HistoryVerb.BeginFlush:
                 store.BeginFlush(disk.Name);
                 return true;
@@ -160,6 +162,24 @@ internal sealed partial class SimulatedWorld : IDisposable
         var bytes = scratch.AsSpan(0, count * unit);
         Content.Fill(bytes, (step * 1000) + what.Place);
         return store.Write(disk.Name, first * unit, bytes, how);
+    }
+
+    /// <summary>Two of three at the same place in a block; within a disk too, overlapping or not.</summary>
+    private bool Copy(ModelVolume disk, HistoryStep what)
+    {
+        var source = store.Oracle.Present.Disks.Values.ElementAt(what.Amount % store.Oracle.Present.Disks.Count);
+        var snapshot = what.Amount % 2 == 0 && source.Snapshots.Count > 0 ? source.Snapshots[what.Place % source.Snapshots.Count] : null;
+        var from = snapshot ?? source;
+        if (from.HasBase)
+            return true;
+        var unit = what.Amount % 3 == 0 ? Math.Max(disk.LogicalBlockBytes, source.LogicalBlockBytes) : StoreFormat.BlockBytes;
+        var offset = what.Place % (disk.SizeBytes / unit) * unit;
+        var sourceOffset = what.Place / 7 % (from.SizeBytes / unit) * unit;
+        // What overlaps such that it is done from its end is not done in the order of the blocks.
+        if (from == disk && sourceOffset < offset)
+            (offset, sourceOffset) = (sourceOffset, offset);
+        var length = Math.Min(1 + (what.Amount % 60), Math.Min((disk.SizeBytes - offset) / unit, (from.SizeBytes - sourceOffset) / unit)) * unit;
+        return store.Copy(disk.Name, offset, source.Name, snapshot?.Name, sourceOffset, (int)length);
     }
 
     private bool Zero(ModelVolume disk, HistoryStep what, bool discard)

@@ -182,7 +182,7 @@ public sealed class GoldenBytesTests
                 0x40000,
                 [0xC0, 0xC1]),
             Catalog = [[0xAB, 0xCD]],
-            Segments = [new SegmentState(7, 64 << 20, 20480, 2)],
+            Segments = [new SegmentState(7, 64 << 20, 20480, 2, false)],
             Layers = [new LayerImage(Three, 8192, 2, [(0, words)])],
         }.ToBytes();
         const string Golden =

@@ -39,6 +39,7 @@ internal static class GoldenStores
         ["zeros"] = MakeZeros,
         ["crashed"] = MakeCrashed,
         ["no-map"] = MakeWithoutMap,
+        ["copies"] = MakeCopies,
     };
 
     public static IEnumerable<string> Names => Recipes.Keys;
@@ -175,6 +176,42 @@ internal static class GoldenStores
         store.Flush("d");
         store.Crash();
         TornTail.Tear(directory);
+    }
+
+    /// <summary>References, to extents of all kinds, of a disk that is gone, and of a segment that holds nothing else that counts.</summary>
+    private static void MakeCopies(SampleStore store, string directory)
+    {
+        store.Create("raw", DiskBytes);
+        store.Create("lz4", DiskBytes, Compression.Lz4);
+        store.Create("xts", DiskBytes, encryption: Encryption.XtsAes256);
+        store.Create("to", DiskBytes);
+        store.Write("raw", 0, 2 * PageBytes);
+        store.Zero("raw", 4096, 8192);
+        store.WriteText("lz4", 4096, 40_960);
+        store.Write("xts", 0, 3 * 4096);
+        store.Disks.CreateSnapshot("xts", "s");
+        store.Disks.Clone("xts", "s", "clone");
+
+        store.Copy("raw", 0, "to", 5 * 4096, PageBytes);
+        store.Copy("lz4", 8192, "to", 6 * PageBytes, 16_384);
+        store.Copy("to", 6 * 4096, "to", 10 * PageBytes, 8 * 4096);
+        store.Copy("xts", 4096, "clone", 9 * 4096, 8192);
+        store.Copy("xts", 512, "to", 12 * PageBytes, 4096);
+        store.Disks.CreateSnapshot("to", "full");
+        store.Copy("raw", PageBytes, "to", 6 * 4096, 8192);
+        store.Delete("raw");
+        store.Write("to", 8 * 4096, 4096);
+
+        // The references' segment is left with nothing but them.
+        store.Create("churn", DiskBytes);
+        for (var time = 0; time < 4; time++)
+        {
+            store.WriteText("churn", 0, DiskBytes);
+            store.Disks.Store.Checkpoint();
+        }
+
+        store.Delete("churn");
+        store.CloseStore();
     }
 
     private static void MakeWithoutMap(SampleStore store, string directory)

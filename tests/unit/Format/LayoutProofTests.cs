@@ -114,6 +114,84 @@ public sealed class LayoutProofTests
             .Done();
     }
 
+    private sealed record ReferenceValues(uint Layer, uint Page, ulong Id, int Offset, int Bytes, uint Checksum);
+
+    [Fact]
+    public void DescriptorFieldsOfAReference()
+    {
+        static byte[] Write(ReferenceValues value) => Bytes(Descriptor.CatalogSizeBytes, bytes =>
+        {
+            Descriptor.WriteReference(bytes, new LayerId(value.Layer), new PageNumber(value.Page), value.Id, value.Offset, value.Bytes);
+            Descriptor.WriteChecksum(bytes, 0, value.Checksum);
+        });
+        var first = new ReferenceValues(1, 1, 1, 1, 1, 1);
+        new FieldProof<ReferenceValues>(DescriptorFields.Layout, Write, "", first)
+            .Fixed("type", [5]).Fixed("units", [4]).Zeros("blocks").Zeros("encoding")
+            .Field("layer", first with { Layer = 0xFEFEFEFE })
+            .Field("page", first with { Page = 0xFEFEFEFE })
+            .Field("payload_bytes", first with { Bytes = 0x7EFEFEFE })
+            .Field("extent_id", first with { Id = 0xFEFEFEFEFEFEFEFE })
+            .Field("payload_offset", first with { Offset = 0x7EFEFEFE })
+            .Field("checksums", first with { Checksum = 0xFEFEFEFE })
+            .Done();
+    }
+
+    private sealed record RunValues(MapEntry Entry, int Block);
+
+    [Fact]
+    public void ReferenceFields()
+    {
+        static byte[] Write(RunValues value)
+        {
+            var page = default(MapPage);
+            page[value.Block] = value.Entry;
+            var mask = (ushort)(1 << value.Block);
+            return Bytes(ReferenceRun.PayloadBytes(in page, mask), bytes => ReferenceRun.Write(in page, mask, bytes));
+        }
+
+        var entry = new MapEntry { ExtentId = 1, Segment = 1, OffsetBytes = 1, Checksum = 1, StoredBytes = 1, Place = 1, Flags = 0x05 };
+        var first = new RunValues(entry, 1);
+        new FieldProof<RunValues>(ReferenceRun.Layout, Write, "", first)
+            .Zeros()
+            .Field("extent_id", first with { Entry = entry with { ExtentId = 0xFEFEFEFEFEFEFEFE } })
+            .Field("segment", first with { Entry = entry with { Segment = 0xFEFEFEFE } })
+            .Field("offset", first with { Entry = entry with { OffsetBytes = 0xFEFEFEFE } })
+            .Field("stored_bytes", first with { Entry = entry with { StoredBytes = 0xFEFE } })
+            .Field("place", first with { Entry = entry with { Place = 2 } })
+            .Field("flags", first with { Entry = entry with { Flags = 0x15 } })
+            .Field("blocks", first with { Block = 2 })
+            .Field("checksums", first with { Entry = entry with { Checksum = 0xFEFEFEFE } })
+            .Done();
+    }
+
+    /// <summary>A payload reads back as what was written, shared and not inherited; three blocks of one extent are one run, zeros another.</summary>
+    [Fact]
+    public void References_AreReadAsTheyWereWritten()
+    {
+        const ulong RecordId = 90;
+        var page = default(MapPage);
+        for (var i = 0; i < 3; i++)
+            page[2 + i] = MapEntry.Data(7, new LogPosition(3, (uint)(8192 + (i * 4096))), (uint)(100 + i), 4096, 5 + i, 16, ExtentEncoding.Xts);
+        page[5] = MapEntry.Data(8, new LogPosition(3, 70_000), 200, 5000, 1, 2, ExtentEncoding.Lz4);
+        page[5].MarkInherited();
+        page[9] = new MapEntry { Flags = (byte)EntryKind.Zero };
+        page[10] = page[9];
+        const ushort Mask = 0b_0110_0011_1100;
+        var bytes = Bytes(ReferenceRun.PayloadBytes(in page, Mask), target => ReferenceRun.Write(in page, Mask, target));
+        Assert.Equal((24 + 12) + (24 + 4) + 24, bytes.Length);
+
+        var read = default(MapPage);
+        var batch = new LogPosition(4, 4096);
+        Assert.True(ReferenceRun.TryRead(bytes, RecordId, batch, new LogPosition(4, 8192), ref read, out var mask, out var fault), fault);
+        Assert.Equal(Mask, mask);
+        for (var i = 2; i < 6; i++)
+            Assert.True(InMemory(read[i]).SequenceEqual(InMemory(page[i].AsShared())), $"block {i}");
+        Assert.Equal(0x51, read[2].Flags);
+        Assert.Equal(0x45, read[5].Flags);
+        Assert.True(InMemory(read[9]).SequenceEqual(InMemory(MapEntry.Zero(RecordId, batch))));
+        Assert.True(InMemory(read[10]).SequenceEqual(InMemory(read[9])));
+    }
+
     [Fact]
     public void CatalogRecordFields()
     {
@@ -325,12 +403,13 @@ public sealed class LayoutProofTests
             .Field("log_page_bytes", first with { Map = map with { LogPageBytes = 0xFEFEFEFE } })
             .Done("lists");
 
-        var state = new SegmentState(1, 1, 1, 1);
+        var state = new SegmentState(1, 1, 1, 1, true);
         new FieldProof<SegmentState>(SegmentState.Layout, static value => Bytes(SegmentState.SizeBytes, bytes => value.Write(bytes)), "", state)
             .Zeros()
             .Field("number", state with { Number = 0xFEFEFEFE })
             .Field("segment_bytes", state with { SegmentBytes = 0xFEFEFEFE })
             .Field("end", state with { EndBytes = 0xFEFEFEFE })
+            .Field("flags", state with { HoldsReferences = false })
             .Field("entries", state with { Entries = AllSigned })
             .Done();
 

@@ -89,6 +89,13 @@ public sealed class PredicateTests
         ["M4"] = static () => Entry(static entry => entry with { Flags = (byte)(entry.Flags | 0x80) }),
         ["M5"] = static () => Entry(static entry => entry with { ExtentId = entry.ExtentId - 1 }),
         ["M6"] = static () => Entry(static _ => default),
+        ["M7"] = static () => Entry(static entry => entry with { Flags = (byte)(entry.Flags | 0x40) }),
+        ["X1"] = static () => Reference(static bytes => bytes[20] = 0xF0),
+        ["X2"] = static () => Reference(static bytes => bytes[32 + 20] = 1),
+        ["X3"] = static () => Reference(static bytes => bytes[19] = 3),
+        ["X4"] = static () => Reference(static bytes => bytes[0] = 100),
+        ["X5"] = static () => Reference(static bytes => bytes[18] = 0x01),
+        ["X6"] = static () => Reference(static bytes => bytes[32] = 1),
         ["Q1"] = static () => Scrub(static bytes => bytes[0] = 2),
         ["Q2"] = static () => Scrub(static bytes => bytes[20]++),
         ["Q3"] = static () => Scrub(static bytes => bytes[1] = 4),
@@ -102,6 +109,7 @@ public sealed class PredicateTests
         ["U1"] = static () => DerivedFaults.OfSegment(1, 2, 3),
         ["U2"] = static () => DerivedFaults.OfStoredBytes(new LayerId(1), 4096, 8192),
         ["U3"] = static () => DerivedFaults.OfWrittenBlocks(new LayerId(1), 1, 2),
+        ["U4"] = static () => DerivedFaults.OfReferences(1),
     };
 
     public static TheoryData<string> Documented()
@@ -141,6 +149,7 @@ public sealed class PredicateTests
         Assert.Null(Batch(static _ => { }));
         Assert.Null(Record(static _ => { }));
         Assert.Null(Catalog(static _ => { }));
+        Assert.Null(Reference(static _ => { }));
         Assert.Null(Sound(static _ => { }));
         Assert.Null(Attributes(static _ => { }));
         Assert.Null(KeySlots(static _ => { }));
@@ -207,6 +216,22 @@ public sealed class PredicateTests
         return Descriptor.TryRead(room, BatchBytes, out _, out var fault) ? null : fault;
     }
 
+    /// <summary>Two blocks of an extent of two, then a block of zeros.</summary>
+    private static string? Reference(Action<byte[]> change)
+    {
+        const ulong RecordId = 100;
+        var page = default(MapPage);
+        for (var i = 0; i < 2; i++)
+            page[1 + i] = MapEntry.Data(9, new LogPosition(3, (uint)(8192 + (i * 4096))), 5, 4096, i, 2, ExtentEncoding.Raw);
+        page[4] = new MapEntry { Flags = (byte)EntryKind.Zero };
+        const ushort Mask = 0x16;
+        var bytes = new byte[ReferenceRun.PayloadBytes(in page, Mask)];
+        ReferenceRun.Write(in page, Mask, bytes);
+        change(bytes);
+        var read = default(MapPage);
+        return ReferenceRun.TryRead(bytes, RecordId, new LogPosition(4, 4096), new LogPosition(4, 8192), ref read, out _, out var fault) ? null : fault;
+    }
+
     private static string? Catalog(Action<byte[]> change, string name = "d")
     {
         var rows = new CatalogChange();
@@ -263,7 +288,7 @@ public sealed class PredicateTests
     private static byte[] Checkpoint() => new CheckpointFile
     {
         StoreId = StoreId, Number = 1, Start = new LogStart(1, new LogPosition(1, 4096), 1, ContinueInSegment: true, 2), ImageSegment = 1,
-        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0, 0, 0, []), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0)], Layers = [],
+        Map = new MapCheckpoint(StoreId, StoreId, [1], [2], 1, 1, 1, "pages", 0, 0, 0, 0, []), Catalog = [[1, 2, 3]], Segments = [new SegmentState(1, 1 << 20, 4096, 0, false)], Layers = [],
     }.ToBytes();
 
     private static string? Entry(Func<MapEntry, MapEntry> change)

@@ -45,14 +45,30 @@ internal sealed class SampleHistory(SampleStore store, int seed, BaseImageRefere
     /// <summary>Never smaller than the base images.</summary>
     private long RandomSize() => SizeBytesMax - (random.Next(300) * 4096);
 
+    /// <summary>Most at the same place in a block, so that it is by reference where the two have one key.</summary>
+    private void Copy(DiskInfo to, DiskInfo from, long offset, long length)
+    {
+        var unit = Math.Max(to.LogicalBlockBytes, from.LogicalBlockBytes);
+        if (random.Next(4) != 0)
+            unit = 4096;
+        offset = offset / unit * unit;
+        var fromOffset = random.NextInt64(from.SizeBytes / unit) * unit;
+        length = Math.Min(length, Math.Min(to.SizeBytes - offset, from.SizeBytes - fromOffset)) / unit * unit;
+        if (length > 0)
+            store.Copy(from.Name, fromOffset, to.Name, offset, length);
+    }
+
     private void Step()
     {
         var disks = store.Disks.ListDisks().Where(static disk => disk.Name != "churn").ToList();
         var disk = disks[random.Next(disks.Count)];
         var offset = random.NextInt64(disk.SizeBytes / disk.LogicalBlockBytes) * disk.LogicalBlockBytes;
         var length = Math.Min(random.Next(1, WriteBytesMax / disk.LogicalBlockBytes) * disk.LogicalBlockBytes, disk.SizeBytes - offset);
-        switch (random.Next(24))
+        switch (random.Next(27))
         {
+            case 24 or 25 or 26:
+                Copy(disk, disks[random.Next(disks.Count)], offset, length);
+                break;
             case 0 or 1 or 2:
                 store.Disks.CreateSnapshot(disk.Name, $"s{names++}");
                 break;

@@ -74,6 +74,9 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
 
     public void Discard(string disk, long offset, long length) => Succeed(Open(disk).DiscardAsync(offset, length));
 
+    public void Copy(string from, long fromOffset, string to, long offset, long length) =>
+        Assert.Equal(CopyResult.Success(length), Open(to).CopyFromAsync(Open(from), fromOffset, offset, length).AsTask().GetAwaiter().GetResult());
+
     public void Flush(string disk) => Succeed(Open(disk).FlushAsync());
 
     public void Delete(string disk)
