@@ -48,6 +48,18 @@ public sealed class ControlSocketFuzzTests(ITestOutputHelper output)
         ("PUT", ControlProtocol.DisksPath + "/d3/content?disk_size=1048576&block_bytes=512&compression=none&encryption=none&source_size=4096", "frames"),
         ("GET", ControlProtocol.DisksPath + "/d0/content?snapshot=s", ""),
         ("POST", ControlProtocol.CheckPath, ""),
+        ("GET", ControlProtocol.TargetsPath, ""),
+        ("GET", ControlProtocol.SessionsPath, ""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"create","name":"iqn.2026-11.org.example:t","alias":"a","all_disks":false}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"map","target":"t","disk":"d0","lun":7,"read_only":false,"removable":false}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"unmap","target":"t","disk":"d0","force":true}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"allow","target":"t","initiators":["iqn.2026-01.test:*"],"networks":["10.0.0.0/8"]}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"deny","target":"discovery","initiators":[],"networks":["10.0.0.0/8"],"force":true}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"put_user","target":"t","user":"alice","secret":"correct horse staple","mutual":false,"force":false}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"remove_user","target":"t","user":"alice","mutual":false,"force":true}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"remove_portal","portal":"127.0.0.1:3260"}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"redirect","target":"t","to":"192.0.2.7:3260","permanent":false}"""),
+        ("POST", ControlProtocol.TargetsPath, """{"change":"delete","target":"t","force":true}"""),
     ];
 
     [Fact]

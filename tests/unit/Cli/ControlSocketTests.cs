@@ -43,6 +43,19 @@ public sealed class ControlSocketTests
     [InlineData("PUT", "/v1/disks/new/content?source_size=-1", "", 2)]
     [InlineData("PUT", "/v1/disks/new/content?source_size=4096", "this is no frame at all, but long enough to be one", 2)]
     [InlineData("PUT", "/v1/disks/new/content?source_size=4096", "short", 2)]
+    [InlineData("POST", "/v1/targets", "{}", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"explode"}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"create","name":null,"alias":"","all_disks":false}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"create","name":"x","alias":"","all_disks":false}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"create","name":"iqn.2026-11.org.example:t","all_disks":false}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"create","name":"iqn.2026-11.org.example:t","alias":"","all_disks":false,"surprise":1}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"delete","target":"missing","force":true}""", 10)]
+    [InlineData("POST", "/v1/targets", """{"change":"map","target":"missing","disk":"pg","lun":null,"read_only":false,"removable":false}""", 10)]
+    [InlineData("POST", "/v1/targets", """{"change":"allow","target":"discovery","initiators":[null],"networks":[]}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"allow","target":"discovery","initiators":null,"networks":[]}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"put_user","target":"discovery","user":"a","secret":"short","mutual":false,"force":false}""", 12)]
+    [InlineData("POST", "/v1/targets", """{"change":"add_portal","portal":null}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"redirect","target":"missing","to":"x","permanent":false}""", 10)]
     public async Task BadRequest_IsAnErrorDocumentWithItsExitCode(string method, string path, string? body, int expected)
     {
         await using var store = await CliStore.CreateAsync(isServed: true);

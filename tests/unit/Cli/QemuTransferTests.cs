@@ -61,7 +61,12 @@ public sealed class QemuTransferTests : IDisposable
 
     private static async Task RunAsync(params string[] words)
     {
-        using var process = Process.Start(new ProcessStartInfo("qemu-img", words) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var process = Process.Start(new ProcessStartInfo("qemu-img", words)
+        {
+            UseShellExecute = false,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
         var error = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync().BoundedAsync("qemu-img");

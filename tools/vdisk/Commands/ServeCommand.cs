@@ -76,7 +76,7 @@ internal static class ServeCommand
     {
         var served = server.Served;
         if (served.Count == 0)
-            invocation.Environment.Complain("there is no disk yet; what is made meanwhile will be served");
+            invocation.Environment.Complain("no disk is on a target yet; what is mapped meanwhile will be served, as will what is made where a target has all disks");
         var width = served.Select(disk => disk.Name.Length).DefaultIfEmpty().Max();
         foreach (var (name, sizeBytes, url) in served)
         {

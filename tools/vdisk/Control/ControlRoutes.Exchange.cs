@@ -110,9 +110,19 @@ internal sealed partial class ControlRoutes
     }
 
     private static async Task<T> ReadAsync<T>(HttpContext http, JsonTypeInfo<T> type, CancellationToken cancellation)
-        where T : class =>
-        await JsonSerializer.DeserializeAsync(http.Request.Body, type, cancellation)
-            ?? throw CommandException.Usage("the request has no document");
+        where T : class
+    {
+        try
+        {
+            return await JsonSerializer.DeserializeAsync(http.Request.Body, type, cancellation)
+                ?? throw CommandException.Usage("the request has no document");
+        }
+        catch (NotSupportedException error)
+        {
+            // The reader's word for a document of which there are several kinds, and that does not say which it is.
+            throw new CommandException(ExitCode.Usage, "the request's document does not say of which kind it is", error);
+        }
+    }
 
     private static Task AnswerDiskAsync(HttpContext http, DiskDocument disk) =>
         AnswerAsync(http, new DiskAnswer(disk), DocumentContext.Default.DiskAnswer);

@@ -99,6 +99,9 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         }
     }
 
+    /// <summary>A disk that is to be served by name, and that is mapped on no target; null where there is none.</summary>
+    public string? FindUnserved() => names.FirstOrDefault(name => units.Find(name) is null);
+
     /// <summary>Listens on all portals, or on none where one cannot be listened on.</summary>
     public void Listen(IReadOnlyList<(Portal Given, IPEndPoint Address)> wanted, Action<string> notice)
     {
@@ -236,7 +239,7 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
 
     private static CommandException CannotListen(string where, SocketException error) =>
         error.SocketErrorCode == SocketError.AddressAlreadyInUse
-            ? new CommandException(ExitCode.InUse, $"cannot listen on {where}: the address is in use; give another --portal", error)
+            ? new CommandException(ExitCode.InUse, $"cannot listen on {where}: the address is in use; give another --portal, or remove it with 'vdisk target portal'", error)
             : CommandException.Failed($"cannot listen on {where}: {error.Message}", error);
 
     private bool IsWanted(LunRecord record, string disk) => record.Mapped && (ServesEverything || names.Contains(disk, StringComparer.Ordinal));

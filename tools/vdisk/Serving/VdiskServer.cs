@@ -99,6 +99,8 @@ internal sealed class VdiskServer : IAsyncDisposable
         try
         {
             await targets.OpenAsync(async disk => passphrase ??= await askPassphrase(disk));
+            if (targets.FindUnserved() is { } unserved)
+                throw new CommandException(ExitCode.NotFound, $"no target has disk '{unserved}'; 'vdisk target map' maps it on one");
         }
         finally
         {

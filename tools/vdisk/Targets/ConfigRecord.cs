@@ -8,7 +8,7 @@ namespace CowScsi.Vdisk.Targets;
 /// target with all disks, on the default portal, for everyone.
 /// </summary>
 /// <remarks>
-/// Valid if and only if: version is 1; next_target is 1 to 65536; there are at most <see cref="PortalsMax"/> portals, each HOST:PORT as it
+/// Valid if and only if: version is 1; next_target is 1 to 65536; there are 1 to <see cref="PortalsMax"/> portals, each HOST:PORT as it
 /// is printed, with a port, and none twice; discovery is valid.
 /// </remarks>
 internal sealed record ConfigRecord
@@ -46,8 +46,8 @@ internal sealed record ConfigRecord
             return $"version {Version} is not {CurrentVersion}";
         if (NextTarget is < 1 or > TargetRecord.NumberMax + 1)
             return $"next_target {NextTarget} is not 1 to {TargetRecord.NumberMax + 1}";
-        if (Portals.Count > PortalsMax)
-            return $"more than {PortalsMax} portals";
+        if (Portals.Count is 0 or > PortalsMax)
+            return $"there are 1 to {PortalsMax} portals, not {Portals.Count}";
         foreach (var portal in Portals)
         {
             if (!Portal.TryParse(portal ?? "", out var parsed, out var error))
