@@ -324,14 +324,15 @@ public sealed partial class LogicalUnit
             return default;
         }
 
+        // Whatever else is wrong with a command: beside an erasure it is not carried out, and told why (SBC-4, 4.11.2).
+        if (IsHeldUp(entry, command))
+            return default;
+
         if (entry.TryFindReservedBit(cdb, out var fieldByte, out var fieldBit))
         {
             command.FailCdb(fieldByte, fieldBit);
             return default;
         }
-
-        if (IsHeldUp(entry, command))
-            return default;
 
         if ((entry.Traits & CommandTraits.Medium) != 0 && !isMediumPresent)
         {

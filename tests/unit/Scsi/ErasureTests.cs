@@ -99,7 +99,7 @@ public sealed class ErasureTests
         await TaskTests.Until(() => initiator.Disk.HeldCount == 1);
         other.AssertSense(0x02041B, TestUnitReady);
         Assert.Equal(Initiator.Hex("80 00 00"), other.Command.Sense[15..18].ToArray());
-        foreach (var refused in new[] { "28 00 00 00 00 00 00 00 01 00", "1B 00 00 00 01 00", "55 10 00 00 00 00 00 00 00 00", BlockErase, ExitFailureMode, "1D 04 00 00 00 00" })
+        foreach (var refused in new[] { "28 00 00 00 00 00 00 00 01 00", "1B 00 00 00 01 00", "1B 00 00 00 02 00", "55 10 00 00 00 00 00 00 00 00", BlockErase, ExitFailureMode, "1D 04 00 00 00 00" })
             other.AssertSense(0x02041B, refused);
         foreach (var allowed in new[] { "12 00 00 00 24 00", "A0 00 00 00 00 00 00 00 01 00 00 00", "4D 00 59 00 00 00 00 00 FF 00", "1A 00 3F 00 FF 00" })
             other.AssertGood(allowed);
