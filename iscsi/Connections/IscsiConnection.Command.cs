@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using CowScsi.Iscsi.Pdu;
 using CowScsi.Iscsi.Sessions;
-using CowScsi.Iscsi.Sockets;
 using CowScsi.Scsi;
 
 namespace CowScsi.Iscsi.Connections;

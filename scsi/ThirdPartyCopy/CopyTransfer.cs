@@ -18,13 +18,15 @@ internal readonly record struct CopyEnd(ItlNexus Itl, long OffsetBytes)
 internal sealed class CopyTransfer
 {
     private static readonly CommandEntry ReadEntry = new(
-        "third-party copy, source", "00", Admitted, CommandTraits.Medium | CommandTraits.IgnoresUnitAttention);
+        "third-party copy, source", "00", Admitted,
+        CommandTraits.Medium | CommandTraits.IgnoresUnitAttention | CommandTraits.AllowedUnderWriteExclusive);
 
     private static readonly CommandEntry WriteEntry = new(
         "third-party copy, destination", "00", Admitted, CommandTraits.Medium | CommandTraits.Writes | CommandTraits.IgnoresUnitAttention);
 
     private static readonly CommandEntry TestEntry = new(
-        "third-party copy, test", "00", Admitted, CommandTraits.Medium | CommandTraits.IgnoresUnitAttention);
+        "third-party copy, test", "00", Admitted,
+        CommandTraits.Medium | CommandTraits.IgnoresUnitAttention | CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess);
 
     /// <summary>
     /// By a token: whoever has one may read what it represents, whatever has been reserved since it was made (SPC-4, 5.17.6.1).

@@ -9,6 +9,11 @@ internal static class ExtendedCopyCommand
     /// <summary>CSCD descriptor ID of the logical unit that the command was sent to (SPC-4, 6.4.5.1).</summary>
     public const ushort ThisUnit = 0xFFFF;
 
+    /// <summary>What docs/scsi.md says of it.</summary>
+    public const string LeftOut =
+        "Segments of type 02h (block to block) and 07h (verify CSCD). Devices by identification descriptor (E4h), of this nexus or of a target " +
+        "where the initiator is logged in. No inline data, no byte offsets, no tapes; a segment that is no multiple of both block sizes is refused.";
+
     private const int ListLengthField = 10;
     private const int AbortListIdField = 2;
     private const int LongListHeader = CopyParameterList.Lid4HeaderBytes;

@@ -91,13 +91,16 @@ internal sealed unsafe class CommandRing
 
     public RingFault Fault { get; private set; }
 
+    /// <summary>A process had the ring and did not leave it: it died, and what was under way then is not to be taken anew.</summary>
+    public bool WasTaken => Volatile.Read(ref *(ulong*)(region + RingLayout.TakenMarkOffset)) != 0;
+
     private bool IsOutOfOrder => (Capabilities & RingCapabilities.OutOfOrder) != 0;
 
     private Span<Entry> Oldest => entries.AsSpan((int)(oldestEntry & (ulong)(entries.Length - 1)), 1);
 
     /// <summary>
-    /// Begins at the tail that the mailbox has. What lies between it and the head is taken anew: where another process was here before,
-    /// reset the ring first (docs/tcmu.md).
+    /// Begins at the tail that the mailbox has. What lies between it and the head is taken; where <see cref="WasTaken"/> is true the ring
+    /// is to be reset first.
     /// </summary>
     public static RingFault TryOpen(SharedRegion memory, out CommandRing? ring)
     {
@@ -117,6 +120,16 @@ internal sealed unsafe class CommandRing
             return RingFault.RingOutsideRegion;
         ring = new CommandRing(memory, ringOffset, ringBytes, capabilities, start);
         return RingFault.None;
+    }
+
+    public void MarkTaken() => Volatile.Write(ref *(ulong*)(region + RingLayout.TakenMarkOffset), 1);
+
+    /// <summary>Everything that was taken has been answered: the next process goes on from here.</summary>
+    public void MarkLeft()
+    {
+        if (CommandCount != 0)
+            throw new InvalidOperationException("Commands are under way.");
+        Volatile.Write(ref *(ulong*)(region + RingLayout.TakenMarkOffset), 0);
     }
 
     /// <summary>Takes the next command or task management. Entries that are neither are passed over.</summary>

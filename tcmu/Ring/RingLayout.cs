@@ -19,6 +19,12 @@ internal static class RingLayout
     /// <summary>cmd_tail, on a cache line of its own: the one field of the mailbox that is ours.</summary>
     public const int TailOffset = 64;
 
+    /// <summary>
+    /// Our own mark, in the line that the kernel leaves to user space and never looks at: 1 while a process has the ring, 0 where none had
+    /// it or the last one left it with every command that it took answered.
+    /// </summary>
+    public const int TakenMarkOffset = 72;
+
     public const int MailboxBytes = 128;
 
     // struct tcmu_cmd_entry_hdr; the low three bits of the first word are the operation, the rest the entry's length.
@@ -30,12 +36,12 @@ internal static class RingLayout
     /// <summary>Entries begin and end at multiples of this (TCMU_OP_ALIGN_SIZE).</summary>
     public const int EntryAlignmentBytes = 8;
 
-    // struct tcmu_cmd_entry, req
+    // struct tcmu_cmd_entry, req: only the outer structure is packed, so the 64-bit fields of this inner one are aligned.
     public const int VectorCountOffset = 8;
     public const int BidirectionalCountOffset = 12;
     public const int ProtectionCountOffset = 16;
-    public const int CdbOffsetOffset = 20;
-    public const int VectorsOffset = 44;
+    public const int CdbOffsetOffset = 24;
+    public const int VectorsOffset = 48;
 
     /// <summary>struct iovec: an offset into the region, and a length.</summary>
     public const int VectorBytes = 16;

@@ -48,6 +48,10 @@ internal sealed class CommandLine
         Root.Add(DiffCommand.Build(this));
         Root.Add(ServeCommand.Build(this));
         Root.Add(TargetCommand.Build(this));
+        Root.Add(AttachCommand.Build(this));
+        Root.Add(AttachCommand.BuildDetach(this));
+        Root.Add(AttachCommand.BuildHost(this));
+        Root.Add(DoctorCommand.Build(this));
         Root.Add(CheckCommand.Build(this));
         Root.Add(ScrubCommand.Build(this));
         Root.Add(InspectCommand.Build(this));

@@ -45,6 +45,7 @@ internal sealed partial class ControlRoutes
         application.MapPost(ControlProtocol.CheckPath, Guarded(CheckAsync));
         MapScrubTo(application);
         MapTargetsTo(application);
+        MapAttachmentsTo(application);
         application.MapFallback("{**path}", Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
     }
 

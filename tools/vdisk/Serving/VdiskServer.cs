@@ -62,10 +62,12 @@ internal sealed class VdiskServer : IAsyncDisposable
             throw;
         }
 
-        var session = new LocalSession(store, targets);
+        var attachments = new KernelAttachments(store, notice);
+        var session = new LocalSession(store, targets) { Attachments = attachments };
         var server = new VdiskServer(targets);
         server.parts.Push(session);
         server.parts.Push(targets);
+        server.parts.Push(attachments);
         try
         {
             await server.StartAsync(request, session, askPassphrase, notice, cancellation);
@@ -110,6 +112,7 @@ internal sealed class VdiskServer : IAsyncDisposable
         if (request.Vhost is { IsEmpty: false } vhost)
             await targets.ListenVhostAsync(vhost, request.Units.IsReadOnly, notice);
 
+        await session.Attachments!.AdoptAsync(cancellation);
         var socket = ControlSocket.Listen(request.StoreDirectory);
         ControlServer control;
         try

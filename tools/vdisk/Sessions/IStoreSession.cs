@@ -69,4 +69,9 @@ internal interface IStoreSession : IAsyncDisposable
 
     /// <summary>Initiators that are logged in to the running server; none where none runs.</summary>
     ValueTask<IReadOnlyList<SessionDocument>> ListSessionsAsync(CancellationToken cancellation);
+
+    /// <summary>Makes a disk one of the kernel's, served by the process that has the store open: one that stays.</summary>
+    ValueTask<AttachmentDocument> AttachAsync(string disk, AttachRequest request, Passphrase? passphrase, CancellationToken cancellation);
+
+    ValueTask DetachAsync(string disk, bool force, CancellationToken cancellation);
 }

@@ -45,6 +45,7 @@ internal sealed partial class LocalSession : IStoreSession
     public async ValueTask DeleteDiskAsync(string disk, CancellationToken cancellation)
     {
         _ = Named(disk, store.GetDisk);
+        Attachments?.RefuseWhileAttached(disk);
         await served.WithdrawAsync(disk, () => store.DeleteDisk(disk));
     }
 

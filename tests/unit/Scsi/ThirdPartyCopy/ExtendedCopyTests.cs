@@ -152,6 +152,28 @@ public sealed class ExtendedCopyTests : IDisposable
         Assert.Equal(before.AsSpan(4096), second.Bytes.AsSpan(4096));
     }
 
+    [Theory]
+    [InlineData(1, true)] // Write Exclusive: others may read
+    [InlineData(3, false)] // Exclusive Access
+    public void Lid1_SourceUnderAPersistentReservationOfAnotherInitiator_IsReadWhereItsTypeAllows(int type, bool isReadable)
+    {
+        using var other = new CopyInitiator(initiator.Target, "iqn.1993-08.org.debian:b,i,0x1");
+        byte[][] devices = [initiator.Device(0), initiator.Device(1)];
+        var keys = new byte[24];
+        keys[15] = 0x77;
+        other.Good("5F 00 00 00 00 00 00 00 18 00", keys, lun: 1);
+        (keys[7], keys[15]) = (0x77, 0);
+        other.Good($"5F 01 0{type} 00 00 00 00 00 18 00", keys, lun: 1);
+
+        if (isReadable)
+            initiator.Copy(List(devices, [Segment(1, 0, 8, 0, 0)]));
+        else
+            Assert.Equal((byte)ScsiStatus.ReservationConflict, initiator.CopyFails(0x0A0D01, List(devices, [Segment(1, 0, 8, 0, 0)]))[18]);
+        initiator.CopyFails(0x0A0D01, List(devices, [Segment(0, 1, 8, 0, 0)]));
+        Assert.Equal(isReadable, first.Bytes.AsSpan(0, 4096).SequenceEqual(second.Bytes.AsSpan(0, 4096)));
+        other.Copy(List(devices, [Segment(0, 1, 8, 0, 0)]));
+    }
+
     [Fact]
     public void Lid1_PendingUnitAttentionOfTheOtherUnit_StaysPendingAndHoldsUpNothing()
     {

@@ -1,0 +1,112 @@
+using CowScsi.Tcmu.Native;
+using Microsoft.Win32.SafeHandles;
+
+namespace CowScsi.Tcmu.Netlink;
+
+/// <summary>
+/// Listens to what the kernel tells of its devices. The kernel refuses a change of a device's size, cache or configuration where nobody
+/// listens, so a process that serves devices does; and the operator hears of what others change there.
+/// </summary>
+/// <remarks>
+/// Our devices are made with nl_reply_supported = -1: the kernel tells and does not wait. A kernel that waits for a reply hangs whoever
+/// made the change, past all signals, when the listener dies or its socket overruns; with our way that cannot be.
+/// </remarks>
+internal sealed class KernelEvents : IDisposable
+{
+    private const string FamilyName = "TCM-USER";
+    private const string GroupName = "config";
+
+    private static readonly Lock Gate = new();
+    private static KernelEvents? shared;
+    private static int users;
+
+    private readonly GenericNetlink netlink;
+    private readonly SafeFileHandle stopEvent = LinuxCalls.CreateEvent();
+    private readonly Thread thread;
+    private readonly Lock listening = new();
+    private readonly List<Action<KernelEvent?>> listeners = [];
+
+    private KernelEvents()
+    {
+        netlink = GenericNetlink.Open(FamilyName, GroupName);
+        thread = new Thread(Run) { IsBackground = true, Name = "tcmu events" };
+        thread.Start();
+    }
+
+    /// <summary>Listens from now on, with the one socket of the process. The listener gets null where messages were lost: it looks for itself.</summary>
+    public static IDisposable Listen(Action<KernelEvent?> listener)
+    {
+        lock (Gate)
+        {
+            shared ??= new KernelEvents();
+            users++;
+            lock (shared.listening)
+                shared.listeners.Add(listener);
+            return new Subscription(shared, listener);
+        }
+    }
+
+    public void Dispose()
+    {
+        LinuxCalls.SignalEvent(stopEvent);
+        thread.Join();
+        netlink.Dispose();
+        stopEvent.Dispose();
+    }
+
+    private void Run()
+    {
+        while (LinuxCalls.WaitEither(netlink.Socket, stopEvent))
+        {
+            ReadOnlySpan<byte> received;
+            bool isOverrun;
+            try
+            {
+                received = netlink.Receive(out isOverrun);
+            }
+            catch (IOException)
+            {
+                // The socket is of no use any more: the listeners look for themselves once, and hear nothing from here on.
+                Tell(null);
+                return;
+            }
+
+            if (isOverrun)
+                Tell(null);
+            while (NetlinkMessage.TryTake(ref received, out var type, out var body))
+            {
+                if (type == netlink.Family && KernelEvent.Read(body) is { } told)
+                    Tell(told);
+            }
+        }
+    }
+
+    private void Tell(KernelEvent? told)
+    {
+        Action<KernelEvent?>[] all;
+        lock (listening)
+            all = [.. listeners];
+        foreach (var listener in all)
+            listener(told);
+    }
+
+    private sealed class Subscription(KernelEvents events, Action<KernelEvent?> listener) : IDisposable
+    {
+        private int isDisposed;
+
+        public void Dispose()
+        {
+            if (Interlocked.Exchange(ref isDisposed, 1) != 0)
+                return;
+            lock (Gate)
+            {
+                lock (events.listening)
+                    events.listeners.Remove(listener);
+                if (--users > 0)
+                    return;
+                shared = null;
+                events.Dispose();
+            }
+        }
+    }
+}
