@@ -146,6 +146,7 @@ public sealed class ReferenceTests
                 await source.FillAsync(0, Page, 5);
                 await RollAsync(store);
                 await CopyAsync(source, 0, target, 0, Page);
+                await RollAsync(store);
                 store.CreateSnapshot("b", "s");
                 await target.FillAsync(3 * Block, Block, 6);
                 await source.FillAsync(0, Page, 8);
