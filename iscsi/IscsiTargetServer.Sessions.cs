@@ -1,3 +1,4 @@
+using System.Net;
 using CowScsi.Iscsi.Login;
 using CowScsi.Iscsi.Sessions;
 using CowScsi.Iscsi.Sockets;
@@ -73,6 +74,13 @@ public sealed partial class IscsiTargetServer
                 normalSessions.Add(key, found);
             return LoginStatus.Success;
         }
+    }
+
+    /// <summary>Whether a session may have a connection from this address.</summary>
+    internal bool IsAdmitted(Session session, IPAddress? address)
+    {
+        lock (state)
+            return AccessOf(session.Target).Admits(session.Key.InitiatorName, address, session.User);
     }
 
     internal void OnSessionEnded(Session session)

@@ -10,8 +10,26 @@ internal static class IscsiName
 
     private static readonly string[] Types = ["iqn.", "eui.", "naa."];
 
-    /// <summary>Whether a name has one of the three types (iqn., eui., naa.) and only the characters that RFC 3722 leaves.</summary>
-    public static bool IsValid(string name) => name.Length > Types[0].Length && IsBeginning(name);
+    private const int EuiDigits = 16;
+
+    /// <summary>NAA names have 64 or 128 bits (RFC 7143, 4.2.7.5).</summary>
+    private const int NaaDigitsShort = 16;
+    private const int NaaDigitsLong = 32;
+
+    /// <summary>
+    /// Whether a name has one of the three types, and behind it what that type wants: for iqn. the characters that RFC 3722 leaves, for eui.
+    /// and naa. hexadecimal digits.
+    /// </summary>
+    public static bool IsValid(string name)
+    {
+        if (name.Length <= Types[0].Length || !IsBeginning(name))
+            return false;
+        var rest = name.AsSpan(Types[0].Length);
+        if (name.StartsWith(Types[0], StringComparison.OrdinalIgnoreCase))
+            return true;
+        var isEui = name.StartsWith(Types[1], StringComparison.OrdinalIgnoreCase);
+        return (isEui ? rest.Length == EuiDigits : rest.Length is NaaDigitsShort or NaaDigitsLong) && HasHexDigitsOnly(rest);
+    }
 
     /// <summary>Whether a valid name can begin like this; the empty beginning is that of all.</summary>
     public static bool IsBeginning(string start)
@@ -29,6 +47,17 @@ internal static class IscsiName
 
     /// <summary>Names compare without case (RFC 3722 maps them to lower case).</summary>
     public static string Normalize(string name) => name.ToLowerInvariant();
+
+    private static bool HasHexDigitsOnly(ReadOnlySpan<char> text)
+    {
+        foreach (var c in text)
+        {
+            if (!char.IsAsciiHexDigit(c))
+                return false;
+        }
+
+        return true;
+    }
 
     private static bool HasType(string start)
     {

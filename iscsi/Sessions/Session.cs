@@ -110,7 +110,16 @@ internal sealed partial class Session
     });
 
     /// <summary>Whether its login would be taken under these rules. From any thread.</summary>
-    public bool IsAdmittedBy(IscsiAccess access) => access.Admits(Key.InitiatorName, Address, User);
+    public bool IsAdmittedBy(IscsiAccess access)
+    {
+        foreach (var address in addresses)
+        {
+            if (address is IPEndPoint end && !access.Admits(Key.InitiatorName, end.Address, User))
+                return false;
+        }
+
+        return access.Admits(Key.InitiatorName, Address, User);
+    }
 
     /// <summary>What the operator is shown of it. From any thread.</summary>
     public IscsiSessionInfo Describe() => new(Tsih, Key.InitiatorName, Target?.Name, Key.Isid, User?.Name, addresses, Since);
@@ -123,6 +132,9 @@ internal sealed partial class Session
     {
         if (isClosed)
             return connection.IsLeading ? LoginStatus.ServiceUnavailable : LoginStatus.SessionDoesNotExist;
+        // The rules may have changed since the login found the session, and who changed them did not see this connection yet.
+        if (!server.IsAdmitted(this, connection.Remote?.Address))
+            return LoginStatus.AuthorizationFailure;
         var replaced = Find(connection.ConnectionId);
         if (replaced is null && connections.Count >= Parameters.MaxConnections)
             return LoginStatus.TooManyConnections;

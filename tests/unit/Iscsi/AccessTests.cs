@@ -24,6 +24,9 @@ public sealed class AccessTests
     [InlineData("iqn.2026-01.test.cowscsi:initiator2", false)]
     [InlineData("iqn.2026-01.test.cowscsi:initiato", false)]
     [InlineData("eui.*", false)]
+    [InlineData("eui.02004567A425678D", false)]
+    [InlineData("naa.52004567BA64678D", false)]
+    [InlineData("naa.62004567BA64678D0123456789ABCDEF", false)]
     public async Task Login_NeedsANameOnTheList(string entry, bool isAdmitted)
     {
         await using var target = new TestTarget(null, new IscsiAccess { Initiators = ["iqn.2026-01.test:other", entry] });
@@ -45,9 +48,33 @@ public sealed class AccessTests
         Assert.Equal(isAdmitted ? 0 : Forbidden, TestInitiator.StatusOf(initiator.ExchangeLogin(0x87, Initiator, Target)));
     }
 
+    [Fact]
+    public async Task SetAccess_LooksAtTheAddressOfEveryConnection()
+    {
+        await using var target = new TestTarget();
+        using var leading = target.Connect();
+        leading.Login("MaxConnections=2");
+        using var second = new TestInitiator(target.Portal, from: IPAddress.Parse("127.0.0.2")) { JoinedTsih = leading.Tsih, ConnectionId = 1 };
+        second.LoginAs(Initiator, Target);
+        var gone = Task.WhenAll(Task.Run(leading.ReceiveToEndAndClose), Task.Run(second.ReceiveToEndAndClose));
+        var narrow = new IscsiAccess { Networks = [IPNetwork.Parse("127.0.0.1/32")] };
+        await target.Server.SetAccessAsync(TestTarget.Name, narrow);
+        Assert.All(await gone, static seen => Assert.Equal([Opcode.AsyncMessage], seen));
+
+        using var again = target.Connect();
+        again.Login("MaxConnections=2");
+        using var refused = new TestInitiator(target.Portal, from: IPAddress.Parse("127.0.0.2")) { JoinedTsih = again.Tsih, ConnectionId = 1 };
+        Assert.Equal(Forbidden, TestInitiator.StatusOf(refused.ExchangeLogin(0x87, Initiator, Target)));
+        Assert.True(await target.Server.SetAccessAsync(TestTarget.Name, IscsiAccess.Everyone));
+        again.ClearUnitAttentions();
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("host")]
+    [InlineData("eui.02004567A425678")]
+    [InlineData("eui.02004567A425678G")]
+    [InlineData("naa.52004567BA64678DF")]
     [InlineData("host*")]
     [InlineData("iqn.2026-01.a b")]
     [InlineData("iqn.*middle")]

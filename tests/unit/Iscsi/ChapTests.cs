@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using CowScsi.Iscsi;
 using CowScsi.Iscsi.Login;
+using CowScsi.Iscsi.Pdu;
 using Xunit;
 
 namespace CowScsi.Tests.Unit.Iscsi;
@@ -179,6 +180,23 @@ public sealed class ChapTests
         Assert.Equal(bytes <= 1024, TestInitiator.StatusOf(answer) == 0);
         if (bytes <= 1024)
             Assert.Equal(Convert.ToHexStringLower(Respond("5", 16, "the-disks-secret", theirs)), TestInitiator.Pairs(answer.Data)["CHAP_R"][2..]);
+    }
+
+    [Fact]
+    public async Task SessionOfAUser_LastsAsLongAsTheUserHasThatSecret()
+    {
+        await using var target = new TestTarget(null, Alice);
+        using var initiator = target.Connect();
+        Chap(initiator, "7", "alice", "alices-secret", null, out _);
+        initiator.ExchangeLogin(0x87);
+        initiator.ClearUnitAttentions();
+
+        await target.Server.SetAccessAsync(TestTarget.Name, new IscsiAccess { Users = [new("bob", "secret-of-bob"), new("alice", "alices-secret")] });
+        initiator.ClearUnitAttentions();
+        var gone = Task.Run(initiator.ReceiveToEndAndClose);
+        await target.Server.SetAccessAsync(TestTarget.Name, new IscsiAccess { Users = [new("alice", "another-secret")] });
+        Assert.Equal([Opcode.AsyncMessage], await gone);
+        Assert.Equal(0, target.Server.SessionCount);
     }
 
     [Fact]
