@@ -34,11 +34,11 @@ public sealed class TcmuGuest : IAsyncLifetime
         await ServeAsync();
     }
 
-    /// <summary>Starts `vdisk serve`, whose control socket answers when this returns.</summary>
+    /// <summary>Starts `vdisk serve`, whose control socket answers when this returns: one that a killed server left goes first.</summary>
     public async Task ServeAsync()
     {
         await Machine.DoAsync(
-            "rm -f /run/serve.*; { bash -c 'echo $$ >/run/serve.pid; export VDISK_STORE=" + Store + "; exec " + Path.Combine(GuestMachine.Root, "bin/vdisk") + " serve --portal 127.0.0.1:0 --map-memory 16MiB' " +
+            $"rm -f /run/serve.* {Store}/control.sock; " + "{ bash -c 'echo $$ >/run/serve.pid; export VDISK_STORE=" + Store + "; exec " + Path.Combine(GuestMachine.Root, "bin/vdisk") + " serve --portal 127.0.0.1:0 --map-memory 16MiB' " +
             ">/run/serve.out 2>&1; echo $? >/run/serve.status; } </dev/null >/dev/null 2>&1 &");
         await Machine.DoAsync("until [ -S " + Store + "/control.sock ] && [ -s /run/serve.pid ]; do [ -s /run/serve.status ] && { cat /run/serve.out; exit 1; }; sleep 0.1; done");
     }
