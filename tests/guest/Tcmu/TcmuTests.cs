@@ -1,0 +1,98 @@
+using System.Globalization;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace CowScsi.Tests.Guest.Tcmu;
+
+/// <summary>Disks of a store as disks of the Linux kernel (target_core_user): what the kernel and its tools see, resize, and a server that dies.</summary>
+public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output) : IClassFixture<TcmuGuest>
+{
+    /// <summary>Real files: some 250 of a few kilobytes to a megabyte each, on every machine that runs these tests.</summary>
+    private const string Content = "/usr/share/perl5";
+
+    [SkippableFact]
+    public async Task Disk_IsOneOfTheKernels_WithAFileSystem_AndGoesWithoutATrace()
+    {
+        await host.StartAsync();
+        var guest = host.Machine;
+        var path = await host.AttachAsync("files", "128MiB");
+        Assert.Contains(path, await guest.DoAsync("lsscsi"), StringComparison.Ordinal);
+        Assert.Contains("COWSCSI", await guest.DoAsync($"sg_inq {path}"), StringComparison.Ordinal);
+        Assert.Equal($"{128 << 20}", (await guest.DoAsync($"blockdev --getsize64 {path}")).Trim());
+        Assert.Equal(path, (await guest.DoAsync($"{TcmuGuest.Vdisk} attach files")).Trim());
+
+        await guest.DoAsync($"mkfs.ext4 -q -F {path} && mount {path} /run/mnt && cp -a {Content} /run/mnt/first && sync");
+        var full = await StoredBytesAsync("files");
+        var (status, refusal) = await guest.RunAsync($"{TcmuGuest.Vdisk} detach files");
+        Assert.Equal(11, status);
+        Assert.Contains("is in use", refusal, StringComparison.Ordinal);
+
+        await guest.DoAsync($"umount /run/mnt && echo 3 >/proc/sys/vm/drop_caches && fsck.ext4 -fn {path} && mount {path} /run/mnt && diff -r --no-dereference {Content} /run/mnt/first");
+        await guest.DoAsync("rm -rf /run/mnt/first && sync && fstrim /run/mnt && umount /run/mnt");
+        var trimmed = await StoredBytesAsync("files");
+        output.WriteLine($"{full} bytes with the files, {trimmed} without, after trim");
+        Assert.True(trimmed < full / 2, $"{full} bytes before trim, {trimmed} after");
+
+        await guest.DoAsync($"{TcmuGuest.Vdisk} detach files");
+        Assert.False(await ExistsAsync(path));
+        Assert.DoesNotContain("naa.", await guest.DoAsync("ls /sys/kernel/config/target/loopback"), StringComparison.Ordinal);
+        Assert.DoesNotContain("user_", await guest.DoAsync("ls /sys/kernel/config/target/core"), StringComparison.Ordinal);
+    }
+
+    [SkippableFact]
+    public async Task Resize_IsSeenByTheKernel()
+    {
+        await host.StartAsync();
+        var guest = host.Machine;
+        var path = await host.AttachAsync("grows", "64MiB");
+        await guest.DoAsync($"{TcmuGuest.Vdisk} resize grows 96MiB");
+        await guest.DoAsync($"for try in $(seq 100); do [ $(blockdev --getsize64 {path}) = {96 << 20} ] && exit 0; sleep 0.1; done; blockdev --getsize64 {path}; exit 1");
+        await guest.DoAsync($"{TcmuGuest.Vdisk} detach grows");
+    }
+
+    [SkippableFact]
+    public async Task Vhost_PrintsThePortAndWhatQemuIsStartedWith()
+    {
+        await host.StartAsync();
+        var guest = host.Machine;
+        await guest.DoAsync($"{TcmuGuest.Vdisk} create virtual --size 64MiB");
+        var lines = (await guest.DoAsync($"{TcmuGuest.Vdisk} attach virtual --fabric vhost")).Trim().Split('\n');
+        Assert.Matches("^naa\\.[0-9a-f]{16}$", lines[0]);
+        Assert.Equal($"-device vhost-scsi-pci,wwpn={lines[0]}", lines[1]);
+        await guest.DoAsync($"ls /sys/kernel/config/target/vhost/{lines[0]}/tpgt_1/lun/lun_0/*/udev_path");
+        await guest.DoAsync($"{TcmuGuest.Vdisk} detach virtual");
+    }
+
+    [SkippableFact]
+    public async Task Server_KilledUnderVerifiedWrites_IsFollowedByOneThatTakesOver()
+    {
+        await host.StartAsync();
+        var guest = host.Machine;
+        var path = await host.AttachAsync("lives", "64MiB");
+        var device = Path.GetFileName(path);
+        // What was answered is durable then: no flush tells the writer what a dying server forgets.
+        await guest.DoAsync($"echo 'write through' >/sys/block/{device}/device/scsi_disk/*/cache_type && grep -q through /sys/block/{device}/queue/write_cache");
+        await guest.DoAsync(
+            $"rm -f /run/fio.status; {{ fio --name=verify --filename={path} --size=8m --rw=randwrite --bs=4k --iodepth=8 --ioengine=libaio --direct=1 " +
+            "--verify=crc32c --do_verify=1 --verify_fatal=1 --randseed=9 --rate_iops=250 >/run/fio.out 2>&1; echo $? >/run/fio.status; } </dev/null >/dev/null 2>&1 &");
+        await guest.DoAsync("sleep 2");
+        await guest.DoAsync("kill -9 $(cat /run/serve.pid); until [ -s /run/serve.status ]; do sleep 0.05; done");
+        Assert.Contains("left by a dead process", await guest.DoAsync($"{TcmuGuest.Vdisk} doctor"), StringComparison.Ordinal);
+        Assert.False(await ExistsAsync("/run/fio.status"), "the server was killed when all was done");
+        await host.ServeAsync();
+        Assert.Equal(path, (await guest.DoAsync($"{TcmuGuest.Vdisk} attach lives")).Trim());
+        Assert.Equal("0", (await guest.DoAsync("for try in $(seq 900); do [ -s /run/fio.status ] && break; sleep 0.1; done; cat /run/fio.out; cat /run/fio.status")).Trim()[^1..]);
+        Assert.Equal("", (await guest.DoAsync("for task in /proc/[0-9]*/status; do grep -q '^State:.D' $task 2>/dev/null && head -1 $task; done; true")).Trim());
+        await guest.DoAsync($"{TcmuGuest.Vdisk} detach lives");
+    }
+
+    private async Task<long> StoredBytesAsync(string disk)
+    {
+        var document = await host.Machine.DoAsync($"{TcmuGuest.Vdisk} info {disk} --json");
+        using var json = System.Text.Json.JsonDocument.Parse(document);
+        return json.RootElement.GetProperty("disk").GetProperty("written_bytes").GetInt64();
+    }
+
+    private async Task<bool> ExistsAsync(string path) =>
+        int.Parse((await host.Machine.DoAsync($"[ -e {path} ] && echo 1 || echo 0")).Trim(), CultureInfo.InvariantCulture) == 1;
+}
