@@ -4,7 +4,7 @@ namespace CowScsi.Scsi;
 
 /// <summary>
 /// The log pages (SPC-5, 7.3; SBC-4, 6.4), stated once: LOG SENSE answers from this table, the pages that list pages are made from it, and
-/// LOG SELECT resets by it. There is no temperature page: a disk in software has none.
+/// LOG SELECT resets by it.
 /// </summary>
 internal static class LogPages
 {
@@ -30,6 +30,7 @@ internal static class LogPages
         new(SupportedPages, 0x00, WriteSupportedPages, IsThinOnly: false, Resets: false),
         new(SupportedPages, AllSubpages, WriteSupportedPages, IsThinOnly: false, Resets: false),
         new(0x0C, 0x00, WriteProvisioning, IsThinOnly: true, Resets: false),
+        new(0x0D, 0x00, WriteTemperature, IsThinOnly: false, Resets: false),
         new(0x10, 0x00, SelfTestLog.Write, IsThinOnly: false, Resets: true),
         new(0x19, 0x00, WriteStatistics, IsThinOnly: false, Resets: true),
     ];
@@ -122,6 +123,16 @@ internal static class LogPages
         page.UInt32(Provisioning.UsedSets(space));
         page.Byte(ScopeDedicated);
         page.Zeros(3);
+    }
+
+    /// <summary>Temperature, SPC-5 7.3.22: FFh, no valid temperature can be told, since a disk in software has none.</summary>
+    private static void WriteTemperature(LogicalUnit unit, BlockGeometry geometry, byte subcode, ref PageWriter page)
+    {
+        const int Temperature = 0x0000;
+        const byte NotValid = 0xFF;
+        Parameter(ref page, Temperature, 2);
+        page.Byte(0);
+        page.Byte(NotValid);
     }
 
     /// <summary>

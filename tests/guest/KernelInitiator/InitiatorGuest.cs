@@ -7,14 +7,14 @@ namespace CowScsi.Tests.Guest.KernelInitiator;
 
 /// <summary>
 /// A Linux guest whose kernel is an iSCSI initiator (open-iscsi), and a server on this machine that it logs in to. One guest serves all tests
-/// of the class; each test has a server and a store of its own.
+/// of the collection; each test has a server and a store of its own.
 /// </summary>
 public sealed class InitiatorGuest : IAsyncLifetime
 {
     /// <summary>This machine's loopback, seen from the guest.</summary>
     public const string Host = "10.0.2.2";
 
-    private const int LimitSeconds = 400;
+    private const int LimitSeconds = 600;
 
     private GuestMachine? machine;
 
@@ -48,6 +48,13 @@ public sealed class InitiatorGuest : IAsyncLifetime
         if (machine is not null)
             await machine.DisposeAsync();
     }
+}
+
+/// <summary>The tests that share one such guest: it boots once.</summary>
+[CollectionDefinition(Name)]
+public sealed class InitiatorGuests : ICollectionFixture<InitiatorGuest>
+{
+    public const string Name = "kernel initiator";
 }
 
 /// <summary>A store with its server on this machine, and the guest's sessions with it.</summary>

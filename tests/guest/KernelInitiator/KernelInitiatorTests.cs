@@ -4,7 +4,8 @@ using Xunit.Abstractions;
 namespace CowScsi.Tests.Guest.KernelInitiator;
 
 /// <summary>What the Linux kernel does with a disk that it reaches over iSCSI: file systems, trim, resize, failover, a server that dies.</summary>
-public sealed class KernelInitiatorTests(InitiatorGuest host, ITestOutputHelper output) : IClassFixture<InitiatorGuest>
+[Collection(InitiatorGuests.Name)]
+public sealed class KernelInitiatorTests(InitiatorGuest host, ITestOutputHelper output)
 {
     /// <summary>Real files: some 250 of a few kilobytes to a megabyte each, on every machine that runs these tests.</summary>
     private const string Content = "/usr/share/perl5";

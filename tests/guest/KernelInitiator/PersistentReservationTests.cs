@@ -6,7 +6,8 @@ namespace CowScsi.Tests.Guest.KernelInitiator;
 /// Persistent reservations as a cluster uses them: two initiator names in one guest, `sg_persist`, and the kernel's own reads and writes,
 /// which a reservation lets through or does not.
 /// </summary>
-public sealed class PersistentReservationTests(InitiatorGuest host) : IClassFixture<InitiatorGuest>
+[Collection(InitiatorGuests.Name)]
+public sealed class PersistentReservationTests(InitiatorGuest host)
 {
     [SkippableFact]
     public async Task Reservation_FencesTheOtherInitiator_IsPreempted_AndOutlivesTheServer()

@@ -7,7 +7,8 @@ namespace CowScsi.Tests.Guest.KernelInitiator;
 /// The commands as sg3-utils send and read them: a client that shares nothing with this project but the standards. One program a group of
 /// commands; what it prints, and how it ends, must be what the disk is.
 /// </summary>
-public sealed class SgUtilsTests(InitiatorGuest host, ITestOutputHelper output) : IClassFixture<InitiatorGuest>
+[Collection(InitiatorGuests.Name)]
+public sealed class SgUtilsTests(InitiatorGuest host, ITestOutputHelper output)
 {
     /// <summary>How sg3-utils end where the target answered with a sense key.</summary>
     private const int EndedMiscompare = 14;
@@ -59,6 +60,7 @@ public sealed class SgUtilsTests(InitiatorGuest host, ITestOutputHelper output) 
         ("sg_start --stop $d && sg_start --start $d && sg_turs $d", 0, ""),
 
         ("sg_logs --page=0xc $d", 0, "Logical block provisioning page"),
+        ("sg_logs --page=0xd $d", 0, "emperature"),
         ("sg_logs --page=0x10 $d", 0, "Self-test results"),
         ("sg_logs --page=0x19 $d", 0, "General Statistics and Performance"),
         ("sg_senddiag --test $d", 0, ""),

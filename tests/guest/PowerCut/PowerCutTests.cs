@@ -30,7 +30,7 @@ public sealed class PowerCutTests(ITestOutputHelper output)
             output.WriteLine($"COWSCSI_SEED={seed}");
             var plan = new PowerCutPlan(
                 isLong && seed % 2 == 1 ? "xfs" : "ext4", seed, Legs: isLong ? 5 : 3, WritesALeg: isLong ? 600 : 150, FlushEvery: 10,
-                isLong ? PointsOfEachKindInSoak : PointsOfEachKind, TimeSpan.FromSeconds(isLong ? 3000 : 390)) { IsMadeUnderTheLog = isLong };
+                isLong ? PointsOfEachKindInSoak : PointsOfEachKind, TimeSpan.FromSeconds(isLong ? 3000 : 600)) { IsMadeUnderTheLog = isLong };
             var run = await PowerCutRun.RunAsync(plan, output);
             points += run.Points.Values.Sum();
             output.WriteLine(string.Join(", ", run.Points.OrderBy(kind => kind.Key).Select(kind => $"{kind.Value} {kind.Key}")));

@@ -8,7 +8,7 @@ namespace CowScsi.Tests.Guest.Tcmu;
 /// </summary>
 public sealed class TcmuGuest : IAsyncLifetime
 {
-    private const int LimitSeconds = 400;
+    private const int LimitSeconds = 600;
     private const string Store = "/run/store";
 
     private GuestMachine? machine;

@@ -10,7 +10,7 @@ namespace CowScsi.Tests.Guest.VhostUser;
 /// </summary>
 public sealed class VirtioGuest : IAsyncLifetime
 {
-    private const int LimitSeconds = 300;
+    private const int LimitSeconds = 600;
     private const int MemoryMib = 1024;
 
     private readonly TemporaryDirectory files = new();

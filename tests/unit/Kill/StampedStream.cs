@@ -93,7 +93,7 @@ internal sealed class StampedStream(TestInitiator initiator, WriteHistory histor
             {
                 Refused++;
             }
-            else
+            else if (!(TakesRefusals && IsThresholdReached(pdu)))
             {
                 Assert.True(pdu.Header[3] == 0, $"{write} ended with status {pdu.Header[3]:X2} {Convert.ToHexString(pdu.Data)}");
                 history.Acknowledge(write);
@@ -102,6 +102,8 @@ internal sealed class StampedStream(TestInitiator initiator, WriteHistory histor
         else
         {
             Assert.True(flushes.Remove(pdu.Tag, out var sentAt), $"an answer to command {pdu.Tag}, which is not outstanding");
+            if (TakesRefusals && IsThresholdReached(pdu))
+                return true;
             Assert.True(pdu.Header[3] == 0, $"a flush ended with status {pdu.Header[3]:X2}");
             history.Flushed(sentAt);
         }
@@ -111,9 +113,17 @@ internal sealed class StampedStream(TestInitiator initiator, WriteHistory histor
     }
 
     /// <summary>CHECK CONDITION with DATA PROTECT, SPACE ALLOCATION FAILED WRITE PROTECT (07/27/07), in fixed format; SBC-4 4.7.3.6.</summary>
-    public static bool IsSpaceAllocationFailed(WirePdu response) =>
+    public static bool IsSpaceAllocationFailed(WirePdu response) => HasSense(response, 0x07, 0x27, 0x07);
+
+    /// <summary>
+    /// CHECK CONDITION with UNIT ATTENTION, THIN PROVISIONING SOFT THRESHOLD REACHED (06/38/07): the warning that space will be short. The
+    /// command was not carried out.
+    /// </summary>
+    public static bool IsThresholdReached(WirePdu response) => HasSense(response, 0x06, 0x38, 0x07);
+
+    private static bool HasSense(WirePdu response, byte key, byte code, byte qualifier) =>
         response.Header[3] == 0x02 && response.Data.Length >= 2 + 14 && (response.Data[2] & 0x7F) == 0x70 &&
-        (response.Data[2 + 2] & 0x0F) == 0x07 && response.Data[2 + 12] == 0x27 && response.Data[2 + 13] == 0x07;
+        (response.Data[2 + 2] & 0x0F) == key && response.Data[2 + 12] == code && response.Data[2 + 13] == qualifier;
 
     private void SendWrite()
     {

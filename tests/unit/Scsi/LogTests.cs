@@ -15,12 +15,12 @@ public sealed class LogTests
     {
         using var initiator = new Initiator();
         initiator.AssertGood("4D 00 40 00 00 00 00 00 FF 00");
-        Assert.Equal(Initiator.Hex("00 00 00 04 00 0C 10 19"), initiator.Data.ToArray());
+        Assert.Equal(Initiator.Hex("00 00 00 05 00 0C 0D 10 19"), initiator.Data.ToArray());
         initiator.AssertGood("4D 00 40 FF 00 00 00 00 FF 00");
-        Assert.Equal(Initiator.Hex("40 FF 00 0A 00 00 00 FF 0C 00 10 00 19 00"), initiator.Data.ToArray());
+        Assert.Equal(Initiator.Hex("40 FF 00 0C 00 00 00 FF 0C 00 0D 00 10 00 19 00"), initiator.Data.ToArray());
         using var thick = new Initiator(new RamDisk(discardBytes: 0));
         thick.AssertGood("4D 00 40 00 00 00 00 00 FF 00");
-        Assert.Equal(Initiator.Hex("00 00 00 03 00 10 19"), thick.Data.ToArray());
+        Assert.Equal(Initiator.Hex("00 00 00 04 00 0D 10 19"), thick.Data.ToArray());
         thick.AssertInvalidCdb("4D 00 4C 00 00 00 00 00 FF 00", 2, 5);
     }
 
@@ -28,7 +28,7 @@ public sealed class LogTests
     public void LogSense_OfUnknownPages_PointsAtThem()
     {
         using var initiator = new Initiator();
-        initiator.AssertInvalidCdb("4D 00 4D 00 00 00 00 00 FF 00", 2, 5);
+        initiator.AssertInvalidCdb("4D 00 4E 00 00 00 00 00 FF 00", 2, 5);
         initiator.AssertInvalidCdb("4D 00 59 01 00 00 00 00 FF 00", 3);
         initiator.AssertInvalidCdb("4D 01 59 00 00 00 00 00 FF 00", 1, 0);
         initiator.AssertInvalidCdb("4D 00 59 00 00 00 02 00 FF 00", 5);
@@ -43,6 +43,14 @@ public sealed class LogTests
             Initiator.Hex("8C 00 00 18 00 01 03 08 00 00 00 07 02 00 00 00 00 02 03 08 00 00 00 03 01 00 00 00"), initiator.Data.ToArray());
         initiator.AssertGood("4D 00 4C 00 00 00 02 00 FF 00");
         Assert.Equal(Initiator.Hex("8C 00 00 0C 00 02 03 08 00 00 00 03 01 00 00 00"), initiator.Data.ToArray());
+    }
+
+    [Fact]
+    public void LogSense_OfTemperature_SaysThatThereIsNone()
+    {
+        using var initiator = new Initiator();
+        initiator.AssertGood("4D 00 4D 00 00 00 00 00 FF 00");
+        Assert.Equal(Initiator.Hex("8D 00 00 06 00 00 03 02 00 FF"), initiator.Data.ToArray());
     }
 
     [Fact]

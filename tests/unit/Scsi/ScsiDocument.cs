@@ -48,6 +48,7 @@ internal sealed class ScsiDocument : IDisposable
         [0x00FF] = "Supported Log Pages and Subpages",
         [0x0C00] = "Logical Block Provisioning",
         [0x0D00] = "Temperature",
+        [0x0D00] = "Temperature",
         [0x1000] = "Self-test Results",
         [0x1900] = "General Statistics and Performance",
     };
