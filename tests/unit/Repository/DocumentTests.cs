@@ -18,6 +18,7 @@ public sealed class DocumentTests
     [InlineData("LICENSE")]
     [InlineData("docs/architecture.md")]
     [InlineData("docs/iscsi.md")]
+    [InlineData("docs/conformance.md")]
     [InlineData("docs/format.md")]
     [InlineData("docs/scsi.md")]
     public void Document_Exists(string path)
