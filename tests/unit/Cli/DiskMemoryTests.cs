@@ -1,6 +1,7 @@
 using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.Tests.Unit.Engine;
+using CowScsi.Vdisk;
 using CowScsi.Vdisk.Serving;
 using Xunit;
 
@@ -43,6 +44,20 @@ public sealed class DiskMemoryTests : IDisposable
         Assert.True(await memory.SaveAsync("one", new byte[ILogicalUnitMemory.ValueBytesMax]));
         Assert.False(await memory.SaveAsync("one", new byte[ILogicalUnitMemory.ValueBytesMax + 1]));
         Assert.Equal(ILogicalUnitMemory.ValueBytesMax, memory.Load("one")!.Value.Length);
+    }
+
+    [Fact]
+    public async Task Serve_OfADiskWhoseKeptReservationsCannotBeRead_SaysSoInOneLine()
+    {
+        await using (var store = folder.Create())
+        {
+            var disk = store.CreateDisk(new DiskSpec { Name = "web", SizeBytes = 1 << 20 }, default).Id;
+            Assert.True(await new DiskMemory(store, disk).SaveAsync(ReservationRecord.Name, new byte[] { 1, 2, 3 }));
+        }
+
+        var cli = new CliRun().With("VDISK_STORE", folder.Path);
+        var said = await cli.FailAsync(ExitCode.Failed, "serve", "--portal", "127.0.0.1:0");
+        Assert.Contains("disk 'web' is not served: what is kept of reservations cannot be read", said, StringComparison.Ordinal);
     }
 
     [Fact]

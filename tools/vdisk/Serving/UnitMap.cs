@@ -1,3 +1,4 @@
+using CowScsi.Engine;
 using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.Vdisk.Passphrases;
@@ -50,10 +51,28 @@ internal sealed class UnitMap(DiskStore store, LogicalUnitOptions forAll)
             IsRemovable = forAll.IsRemovable || look.Removable,
             Memory = new DiskMemory(store, disk.Id),
         };
-        var served = new ServedUnit(disk.Id, disk.Name, device, new LogicalUnit(device, LogicalUnitIdentity.FromDisk(disk.Id, disk.Name), options));
+        var served = new ServedUnit(disk.Id, disk.Name, device, Present(device, disk, options));
         lock (gate)
             units.Add(disk.Id, served);
         return served;
+    }
+
+    /// <summary>
+    /// What a unit keeps guards the disk against initiators that were fenced off: where it cannot be read, the disk is not served without it.
+    /// </summary>
+    private static LogicalUnit Present(BlockDevice device, DiskInfo disk, LogicalUnitOptions options)
+    {
+        try
+        {
+            return new LogicalUnit(device, LogicalUnitIdentity.FromDisk(disk.Id, disk.Name), options);
+        }
+        catch (InvalidDataException damage)
+        {
+            // Nothing has begun on it: this completes at once.
+            device.DisposeAsync().AsTask().GetAwaiter().GetResult();
+            throw new StoreException(
+                StoreError.Corrupt, $"disk '{disk.Name}' is not served: {damage.Message}; name the other disks to serve them, and clone a snapshot of this one to go on without its reservations", damage);
+        }
     }
 
     /// <summary>Closes a unit that is off all LUN maps, once its last command has ended.</summary>
