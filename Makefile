@@ -43,4 +43,4 @@ mutate: ## Break load-bearing lines one by one, and see that a test notices
 
 clean: ## Remove everything that was built or measured
 	rm -rf bin TestResults demo.out
-	find engine layers scsi iscsi tools tests \( -name bin -o -name obj \) -type d -prune -exec rm -rf {} +
+	find engine layers scsi iscsi tcmu vhost tools tests \( -name bin -o -name obj \) -type d -prune -exec rm -rf {} +
