@@ -212,41 +212,52 @@ internal sealed partial class SegmentLog
     {
         Segment? current;
         uint roomEnd;
-        bool useReserve;
+        LogUse wantedFor;
         lock (gate)
         {
             current = active;
             roomEnd = activeRoomEnd;
-            useReserve = reserveWanted;
+            wantedFor = roomWantedFor;
         }
 
-        // Room that was made from the reserve is for the catalog: data waits until as much is free again.
-        var isFull = directory.FreeBytes < reserve() + RoomStepBytes;
-        var outcome = isFull && !useReserve ? FileOutcome.OutOfSpace : FileOutcome.Success;
+        // Room that was made from the reserve is for those who may use it: the others wait until as much is free again.
+        var freeBytes = directory.FreeBytes;
+        var least = freeBytes >= FloorBytes(LogUse.Data) + RoomStepBytes ? LogUse.Data
+            : freeBytes >= FloorBytes(LogUse.Release) + ReserveStepBytes ? LogUse.Release
+            : LogUse.Catalog;
+        var step = (uint)(least == LogUse.Data ? RoomStepBytes : ReserveStepBytes);
+        var outcome = wantedFor >= least ? FileOutcome.Success : FileOutcome.OutOfSpace;
+        var isMade = false;
         Segment? made = null;
         if (outcome == FileOutcome.Success && current is not null && roomEnd < current.SegmentBytes)
         {
-            var step = (uint)Math.Min(RoomStepBytes, current.SegmentBytes - roomEnd);
+            step = Math.Min(step, current.SegmentBytes - roomEnd);
             outcome = Allocate(segments.FileOf(current), roomEnd, step);
             roomEnd += step;
+            isMade = outcome == FileOutcome.Success;
         }
         else if (outcome == FileOutcome.Success && spare is null)
         {
-            outcome = CreateSegment(out made);
+            outcome = CreateSegment(step, out made);
         }
 
         lock (gate)
         {
-            roomWanted = false;
-            reserveWanted &= !useReserve;
-            onReserve = isFull && (onReserve || (useReserve && outcome == FileOutcome.Success));
+            // Who may take more from the reserve, and asked meanwhile, has not been answered yet.
+            roomWanted = roomWantedFor > wantedFor;
+            if (!roomWanted)
+                roomWantedFor = LogUse.Data;
+            if (isMade || made is not null || roomIsFor > least)
+                roomIsFor = least;
             roomOutcome = outcome;
-            if (outcome == FileOutcome.Success)
+            if (made is not null)
             {
-                if (made is not null)
-                    spare = made;
-                else if (active == current)
-                    activeRoomEnd = roomEnd;
+                spare = made;
+                spareRoomBytes = RoomOf(made, step);
+            }
+            else if (isMade && active == current)
+            {
+                activeRoomEnd = roomEnd;
             }
 
             Monitor.PulseAll(gate);
@@ -254,7 +265,7 @@ internal sealed partial class SegmentLog
     }
 
     /// <summary>Creates the next segment file: header and name are durable before it is offered.</summary>
-    private FileOutcome CreateSegment(out Segment? made)
+    private FileOutcome CreateSegment(uint roomBytes, out Segment? made)
     {
         made = null;
         var header = new SegmentHeader(storeId, nextSegment, (uint)options.SegmentBytes);
@@ -272,7 +283,7 @@ internal sealed partial class SegmentLog
             return FileOutcome.OutOfSpace;
         }
 
-        var outcome = Allocate(file, 0, Math.Min(RoomStepBytes, (uint)options.SegmentBytes));
+        var outcome = Allocate(file, 0, Math.Min(roomBytes, (uint)options.SegmentBytes));
         if (outcome == FileOutcome.Success)
             outcome = file.Write(bytes, 0);
         if (outcome == FileOutcome.Success)
@@ -314,7 +325,7 @@ internal sealed partial class SegmentLog
         }
     }
 
-    private uint RoomOf(Segment segment) => Math.Min(RoomStepBytes, segment.SegmentBytes);
+    private static uint RoomOf(Segment segment, uint stepBytes) => Math.Min(stepBytes, segment.SegmentBytes);
 
     private FileOutcome Allocate(StoreFile file, uint offset, uint length)
     {

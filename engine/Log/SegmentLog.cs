@@ -43,6 +43,21 @@ internal sealed partial class SegmentLog : IDisposable
     /// <summary>The file grows in such steps ahead of the appends, so that an accepted append cannot run out of space.</summary>
     public const int RoomStepBytes = 8 << 20;
 
+    /// <summary>
+    /// The same where the room comes from the reserve. Small, since what is appended in it changes the map: 1 MiB of release records changes
+    /// at most 33,000 pages, for which a checkpoint writes 13 MiB.
+    /// </summary>
+    private const int ReserveStepBytes = 1 << 20;
+
+    /// <summary>Part of the operator's reserve that releases may take; the rest is for the catalog and for a checkpoint.</summary>
+    private const int ReleaseShare = 4;
+
+    /// <summary>
+    /// Releases after which the free space is looked at again, whatever room the log has: each may change a page of the map, which takes ten
+    /// times the record's bytes.
+    /// </summary>
+    private const int ReleasesBetweenLooks = 1024;
+
     private readonly object gate = new();
     private readonly SegmentTable segments;
     private readonly StoreDirectory directory;
@@ -73,8 +88,11 @@ internal sealed partial class SegmentLog : IDisposable
     private long appendedBytes;
     private FileOutcome roomOutcome = FileOutcome.Success;
     private bool roomWanted;
-    private bool reserveWanted;
-    private bool onReserve;
+    private LogUse roomWantedFor;
+    private LogUse roomIsFor;
+    private uint spareRoomBytes;
+    private int releasesSinceLook;
+    private bool releasesAreShort;
     private bool stopping;
     private string? failure;
 
@@ -125,14 +143,26 @@ internal sealed partial class SegmentLog : IDisposable
         }
     }
 
+    /// <summary>The segment that the log is in.</summary>
+    public uint CurrentSegment
+    {
+        get
+        {
+            lock (gate)
+                return end.Segment;
+        }
+    }
+
     /// <summary>Why the log takes nothing any more, or null.</summary>
     public string? Failure => Volatile.Read(ref failure);
 
     /// <summary>
     /// Waits until an append may go ahead without waiting; called before any lock is taken. OutOfSpace and Failed refuse the write.
     /// </summary>
-    public FileOutcome WaitForRoom(bool mayWait = true)
+    public FileOutcome WaitForRoom(bool mayWait = true, LogUse use = LogUse.Data)
     {
+        if (use == LogUse.Release && AreReleasesShort())
+            return FileOutcome.OutOfSpace;
         lock (gate)
         {
             var asked = false;
@@ -140,13 +170,13 @@ internal sealed partial class SegmentLog : IDisposable
             {
                 if (failure is not null)
                     return FileOutcome.Failed;
-                if (onReserve || (RoomBytes() < guardBytes && spare is null))
+                if (roomIsFor > use || (RoomBytes() < guardBytes && spare is null))
                 {
                     // An old answer counts for nothing: space may have come back since.
                     if (asked && !roomWanted && roomOutcome != FileOutcome.Success)
                         return roomOutcome;
                     asked = true;
-                    RequestRoom();
+                    RequestRoom(use);
                 }
                 else if (sealedBatches.Count < SealedBatchesMax)
                 {
@@ -161,15 +191,15 @@ internal sealed partial class SegmentLog : IDisposable
     }
 
     /// <summary>
-    /// Takes room for one record. Data has called <see cref="WaitForRoom"/> before; catalog records (which take no extent id) may use the
-    /// last of the room, and then the space held in reserve, so that a full store can be emptied.
+    /// Takes room for one record. All but catalog records (which take no extent id) have called <see cref="WaitForRoom"/> before; these may
+    /// use the last of the room, and then the space held in reserve, so that a full store can be emptied.
     /// </summary>
-    public FileOutcome Reserve(int descriptorBytes, int payloadBytes, bool takeExtentId, out LogTicket ticket)
+    public FileOutcome Reserve(int descriptorBytes, int payloadBytes, LogUse use, out LogTicket ticket)
     {
         lock (gate)
         {
-            var outcome = OpenBatchFor(descriptorBytes, payloadBytes, mayUseReserve: !takeExtentId);
-            ticket = outcome == FileOutcome.Success ? TakeRoom(descriptorBytes, payloadBytes, takeExtentId) : default;
+            var outcome = OpenBatchFor(descriptorBytes, payloadBytes, use);
+            ticket = outcome == FileOutcome.Success ? TakeRoom(descriptorBytes, payloadBytes, takeExtentId: use != LogUse.Catalog) : default;
             return outcome;
         }
     }
@@ -190,7 +220,7 @@ internal sealed partial class SegmentLog : IDisposable
 
         lock (gate)
         {
-            var outcome = OpenBatchFor(descriptorBytes, payloadBytes, mayUseReserve: false);
+            var outcome = OpenBatchFor(descriptorBytes, payloadBytes, LogUse.Data);
             if (outcome != FileOutcome.Success)
                 return outcome;
             for (var i = 0; i < pieces.Length; i++)
@@ -308,14 +338,37 @@ internal sealed partial class SegmentLog : IDisposable
 
     private long RoomBytes() => active is null ? 0 : (long)activeRoomEnd - (open?.End.OffsetBytes ?? nextPlace.OffsetBytes);
 
-    private void RequestRoom()
+    private void RequestRoom(LogUse use)
     {
         roomWanted = true;
+        if (use > roomWantedFor)
+            roomWantedFor = use;
         Monitor.PulseAll(gate);
     }
 
-    private FileOutcome OpenBatchFor(int descriptorBytes, int payloadBytes, bool mayUseReserve) =>
-        open is { } batch && batch.HasRoom(descriptorBytes, payloadBytes) ? FileOutcome.Success : OpenBatch(payloadBytes, mayUseReserve);
+    /// <summary>
+    /// Free bytes of the file system below which nothing more is taken for a use. Looked at, not counted: so the share that releases have
+    /// is the same after a restart, however often they are tried, and comes back with the space and not before.
+    /// </summary>
+    private long FloorBytes(LogUse use) => use switch
+    {
+        LogUse.Data => reserve(),
+        LogUse.Release => reserve() - (options.ReservedBytes / ReleaseShare),
+        _ => long.MinValue / 2,
+    };
+
+    private bool AreReleasesShort()
+    {
+        if (!Volatile.Read(ref releasesAreShort) && Interlocked.Increment(ref releasesSinceLook) < ReleasesBetweenLooks)
+            return false;
+        Volatile.Write(ref releasesSinceLook, 0);
+        var isShort = directory.FreeBytes < FloorBytes(LogUse.Release);
+        Volatile.Write(ref releasesAreShort, isShort);
+        return isShort;
+    }
+
+    private FileOutcome OpenBatchFor(int descriptorBytes, int payloadBytes, LogUse use) =>
+        open is { } batch && batch.HasRoom(descriptorBytes, payloadBytes) ? FileOutcome.Success : OpenBatch(payloadBytes, use);
 
     /// <summary>Takes room in the open batch, which has it.</summary>
     private LogTicket TakeRoom(int descriptorBytes, int payloadBytes, bool takeExtentId)
@@ -326,10 +379,11 @@ internal sealed partial class SegmentLog : IDisposable
         return new LogTicket(batch, descriptorOffset, descriptorBytes, payloadOffset, payloadBytes, takeExtentId ? nextExtentId++ : 0);
     }
 
-    private FileOutcome OpenBatch(int payloadBytes, bool mayUseReserve)
+    private FileOutcome OpenBatch(int payloadBytes, LogUse use)
     {
         if (open is not null)
             Seal();
+        var asked = use == LogUse.Data; // It has asked before it took its locks.
         while (true)
         {
             if (failure is not null)
@@ -342,7 +396,7 @@ internal sealed partial class SegmentLog : IDisposable
                     batch.Begin(nextPlace, end, nextSequence++, (int)Math.Min(room, BatchHeader.BatchBytesMax), options.Time.GetTimestamp());
                     open = batch;
                     if (room < RoomStepBytes / 2)
-                        RequestRoom();
+                        RequestRoom(LogUse.Data);
                     return FileOutcome.Success;
                 }
             }
@@ -351,22 +405,19 @@ internal sealed partial class SegmentLog : IDisposable
                 // The rest of the old segment is too small for a batch; its file is cut to its end when the writer is through with it.
                 active = spare;
                 spare = null;
-                activeRoomEnd = RoomOf(active);
+                activeRoomEnd = spareRoomBytes;
                 nextPlace = new LogPosition(active.Number, SegmentHeader.SizeBytes);
-                RequestRoom();
+                RequestRoom(LogUse.Data);
                 continue;
             }
-            else if (!roomWanted && roomOutcome != FileOutcome.Success)
+            else if (asked && !roomWanted && roomOutcome != FileOutcome.Success)
             {
-                if (!mayUseReserve)
-                    return roomOutcome;
-                mayUseReserve = false;
-                reserveWanted = true;
-                RequestRoom();
+                return roomOutcome;
             }
             else
             {
-                RequestRoom();
+                asked = true;
+                RequestRoom(use);
             }
 
             WaitForWriter();

@@ -64,7 +64,8 @@ internal sealed partial class BlockMap
     public long LogBytes => store.Log.TailAddress - store.Log.BeginAddress;
 
     /// <summary>What a checkpoint would have to write to the file system at most: records not on disk yet, and an index image.</summary>
-    public long CheckpointBytes => store.Log.TailAddress - store.Log.HeadAddress + (store.IndexSize * BucketBytes) + (1 << 20);
+    public long CheckpointBytes =>
+        store.Log.TailAddress - Math.Max(store.Log.HeadAddress, Volatile.Read(ref inForce)?.LogTail ?? 0) + (store.IndexSize * BucketBytes) + (1 << 20);
 
     /// <summary>
     /// Makes the hash index large enough for a number of pages, within its share of memory. Before the map is in use: it stops everything.

@@ -422,7 +422,7 @@ public sealed partial class Store
 
     private LogPosition AppendCatalog(DescriptorType type, byte[] payload)
     {
-        var outcome = log!.Reserve(Descriptor.CatalogSizeBytes, payload.Length, takeExtentId: false, out var ticket);
+        var outcome = log!.Reserve(Descriptor.CatalogSizeBytes, payload.Length, LogUse.Catalog, out var ticket);
         if (outcome != FileOutcome.Success)
             throw Refusal(outcome);
         payload.CopyTo(ticket.Payload);

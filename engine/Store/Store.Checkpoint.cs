@@ -5,6 +5,9 @@ public sealed partial class Store
 {
     private const int KeeperPollMilliseconds = 250;
 
+    /// <summary>Space is short where less is left than this many segments: what a fast guest may write while a dead segment is taken back.</summary>
+    private const int ShortOfSegments = 4;
+
     private readonly ManualResetEventSlim keeperStop = new();
     private readonly AutoResetEvent keeperWake = new(initialState: false);
     private Thread? keeper;
@@ -122,6 +125,12 @@ public sealed partial class Store
 
         catalogChangedSinceImage = false;
     }
+
+    /// <summary>
+    /// True where space is short and a checkpoint would give some back: guests that let go of data on a full store wait for it.
+    /// </summary>
+    private bool CanGiveSpaceBack() =>
+        Volatile.Read(ref segmentHolds) == 0 && HasDying(log!.CurrentSegment) && AvailableBytes < (long)ShortOfSegments * options.SegmentBytes;
 
     private bool HasDying(uint at)
     {
@@ -307,6 +316,6 @@ public sealed partial class Store
         if (log!.Failure is not null || map!.CheckpointsGivenUp is not null)
             return false;
         var bytes = log.AppendedBytes - checkpointedBytes;
-        return bytes >= options.CheckpointLogBytes || (bytes > 0 && options.Time.GetUtcNow() - checkpointed >= options.CheckpointInterval);
+        return bytes >= options.CheckpointLogBytes || CanGiveSpaceBack() || (bytes > 0 && options.Time.GetUtcNow() - checkpointed >= options.CheckpointInterval);
     }
 }

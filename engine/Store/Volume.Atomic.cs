@@ -45,7 +45,7 @@ public sealed partial class Volume
         where TSource : IAtomicSource
     {
         RequireNeighbours(pieces);
-        if (BeginChange(mayWait, out var refused))
+        if (BeginChange(mayWait, LogUse.Data, out var refused))
             return refused;
         if (!atomicChanges.TryEnter(mayWait))
             return VolumeOutcome.WouldWait;

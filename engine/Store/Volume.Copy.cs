@@ -35,7 +35,7 @@ public sealed partial class Volume
         isOfSource = Volatile.Read(ref source.closed);
         if (isOfSource)
             return VolumeOutcome.ReadOnly;
-        if (BeginChange(mayWait, out var refused))
+        if (BeginChange(mayWait, LogUse.Data, out var refused))
             return refused;
         if (!store.AllowsReferences && store.AllowReferences(mayWait) is var allowed and not FileOutcome.Success)
             return Refused(allowed);
@@ -51,7 +51,7 @@ public sealed partial class Volume
             if (mask == 0)
                 return VolumeOutcome.Success;
             var payloadBytes = ReferenceRun.PayloadBytes(in wanted, mask);
-            if (store.Log.Reserve(Descriptor.CatalogSizeBytes, payloadBytes, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
+            if (store.Log.Reserve(Descriptor.CatalogSizeBytes, payloadBytes, LogUse.Data, out var ticket) is var reserved and not FileOutcome.Success)
                 return Refused(reserved);
             var payload = ticket.Payload;
             ReferenceRun.Write(in wanted, mask, payload);

@@ -106,10 +106,11 @@ public sealed partial class Volume : IDisposable
     /// <param name="source">Puts them into the log buffer.</param>
     /// <param name="mayWait">Whether the caller may be held up by the index's disk or by a log that is behind.</param>
     /// <param name="expected">Write only if the first block is still this; otherwise nothing is done, and the answer is Changed.</param>
-    public VolumeOutcome WriteExtent<TSource>(PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, ref TSource source, bool mayWait, BlockExpectation expected = default)
+    /// <param name="use">Data, or Release for what is left of a block of which a part is let go.</param>
+    public VolumeOutcome WriteExtent<TSource>(PageNumber page, int first, int count, ExtentEncoding encoding, int storedBytes, ref TSource source, bool mayWait, BlockExpectation expected = default, LogUse use = LogUse.Data)
         where TSource : IExtentSource
     {
-        if (BeginChange(mayWait, out var refused))
+        if (BeginChange(mayWait, use, out var refused))
             return refused;
         var change = new PageChange(this, page);
         try
@@ -117,7 +118,7 @@ public sealed partial class Volume : IDisposable
             var outcome = change.Enter(first, expected, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
-            if (store.Log.Reserve(Descriptor.ExtentSizeBytes(count, (encoding & ExtentEncoding.Lz4) != 0), storedBytes, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
+            if (store.Log.Reserve(Descriptor.ExtentSizeBytes(count, (encoding & ExtentEncoding.Lz4) != 0), storedBytes, use, out var ticket) is var reserved and not FileOutcome.Success)
                 return Refused(reserved);
 
             Fill(ref source, in ticket);
@@ -198,9 +199,10 @@ public sealed partial class Volume : IDisposable
     }
 
     /// <summary>Makes blocks of one page read as zeros.</summary>
-    public VolumeOutcome WriteZero(PageNumber page, int first, int count, bool mayWait, BlockExpectation expected = default)
+    /// <param name="use">Release where the blocks are not zero yet: such a record can be needed once only. Data otherwise.</param>
+    public VolumeOutcome WriteZero(PageNumber page, int first, int count, bool mayWait, BlockExpectation expected = default, LogUse use = LogUse.Data)
     {
-        if (BeginChange(mayWait, out var refused))
+        if (BeginChange(mayWait, use, out var refused))
             return refused;
         var change = new PageChange(this, page);
         try
@@ -208,7 +210,7 @@ public sealed partial class Volume : IDisposable
             var outcome = change.Enter(first, expected, mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
-            if (store.Log.Reserve(Descriptor.ZeroSizeBytes, 0, takeExtentId: true, out var ticket) is var reserved and not FileOutcome.Success)
+            if (store.Log.Reserve(Descriptor.ZeroSizeBytes, 0, use, out var ticket) is var reserved and not FileOutcome.Success)
                 return Refused(reserved);
             RecordZero(ref change.Page, page, first, count, in ticket);
             ticket.Commit();
@@ -255,7 +257,7 @@ public sealed partial class Volume : IDisposable
         owners.Push(head);
     }
 
-    private bool BeginChange(bool mayWait, out VolumeOutcome refused)
+    private bool BeginChange(bool mayWait, LogUse use, out VolumeOutcome refused)
     {
         refused = VolumeOutcome.Success;
         if (IsReadOnly || Volatile.Read(ref closed))
@@ -270,7 +272,7 @@ public sealed partial class Volume : IDisposable
             return true;
         }
 
-        var room = store.Log.WaitForRoom(mayWait);
+        var room = store.Log.WaitForRoom(mayWait, use);
         if (room == FileOutcome.Success)
             return false;
         refused = Refused(room);

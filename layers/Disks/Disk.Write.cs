@@ -59,11 +59,11 @@ internal sealed partial class Disk
         return VolumeOutcome.Success;
     }
 
-    private unsafe VolumeOutcome WriteBlocks(PageNumber page, int first, IoBuffer source, bool mayWait, BlockExpectation expected)
+    private unsafe VolumeOutcome WriteBlocks(PageNumber page, int first, IoBuffer source, bool mayWait, BlockExpectation expected, LogUse use = LogUse.Data)
     {
         var count = (int)(source.Length / StoreFormat.BlockBytes);
         if (IsZero(source))
-            return volume.WriteZero(page, first, count, mayWait, expected);
+            return volume.WriteZero(page, first, count, mayWait, expected, use);
         if (compression == Compression.Lz4)
         {
             // The compressor reads bytes more than once: a guest's memory is copied first.
@@ -76,7 +76,7 @@ internal sealed partial class Disk
                 var encoding = ExtentEncoding.Lz4 | (cipher is null ? ExtentEncoding.Raw : ExtentEncoding.Xts);
                 var address = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(scratch.Stored)); // Native memory: it does not move.
                 var packedSource = new PackedSource(address, cipher, salt);
-                return volume.WriteExtent(page, first, count, encoding, packed, ref packedSource, mayWait, expected);
+                return volume.WriteExtent(page, first, count, encoding, packed, ref packedSource, mayWait, expected, use);
             }
 
             source = scratch.PlainBuffer.Slice(0, plain.Length);
@@ -85,11 +85,11 @@ internal sealed partial class Disk
         if (cipher is not null)
         {
             var encrypted = new RawXtsSource(source, cipher, salt);
-            return volume.WriteExtent(page, first, count, ExtentEncoding.Xts, (int)source.Length, ref encrypted, mayWait, expected);
+            return volume.WriteExtent(page, first, count, ExtentEncoding.Xts, (int)source.Length, ref encrypted, mayWait, expected, use);
         }
 
         var raw = new RawSource(source);
-        return volume.WriteExtent(page, first, count, ExtentEncoding.Raw, (int)source.Length, ref raw, mayWait, expected);
+        return volume.WriteExtent(page, first, count, ExtentEncoding.Raw, (int)source.Length, ref raw, mayWait, expected, use);
     }
 
     /// <summary>Less than a block. <paramref name="source"/> is empty to write zeros.</summary>
@@ -106,11 +106,14 @@ internal sealed partial class Disk
                 continue;
             if (outcome != VolumeOutcome.Success)
                 return outcome;
-            if (source.IsEmpty)
-                merged.Span.Slice(inBlock, length).Clear();
+            var part = merged.Span.Slice(inBlock, length);
+            if (!source.IsEmpty)
+                source.CopyTo(part);
+            else if (part.ContainsAnyExcept((byte)0))
+                part.Clear();
             else
-                source.CopyTo(merged.Span.Slice(inBlock, length));
-            outcome = WriteBlocks(page, block, merged.Buffer, mayWait, BlockExpectation.Of(in entries[block]));
+                return VolumeOutcome.Success; // Zeroed once is enough: who repeats it takes no room.
+            outcome = WriteBlocks(page, block, merged.Buffer, mayWait, BlockExpectation.Of(in entries[block]), source.IsEmpty ? LogUse.Release : LogUse.Data);
             if (outcome != VolumeOutcome.Changed)
                 return outcome;
         }
@@ -169,7 +172,7 @@ internal sealed partial class Disk
                 var count = 1;
                 while (((block + count + 1) << StoreFormat.BlockShift) <= end && !IsZeroAlready(in entries, page, block + count))
                     count++;
-                outcome = volume.WriteZero(page, block, count, mayWait);
+                outcome = volume.WriteZero(page, block, count, mayWait, BlockExpectation.Any, LogUse.Release);
                 inPage += count << StoreFormat.BlockShift;
             }
         }

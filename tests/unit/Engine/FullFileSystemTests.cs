@@ -75,6 +75,108 @@ public sealed class FullFileSystemTests
         Assert.Empty(store.ListDisks());
     }
 
+    /// <summary>Its guest can empty a full store: discards, as a whole or by the sector, need no space that data could have had.</summary>
+    [SkippableFact]
+    public async Task FullStore_IsEmptiedByDiscards_AlsoAfterACrash_AndTakesWritesAgain()
+    {
+        const int Pieces = 8;
+        const int Odd = 512;
+        using var mount = new SmallFileSystem(160);
+        using var folder = new StoreFolder(mount.Path);
+        // No checkpoint comes by time or by log: space must come back because it is short.
+        folder.Options = folder.Options with { SegmentBytes = 4 << 20, ReservedBytes = 32 << 20, CheckpointInterval = TimeSpan.FromHours(1) };
+        var store = folder.Create();
+        store.CreateDisk(new DiskSpec { Name = "big", SizeBytes = (long)DiskPages * PageBytes }, default);
+        var big = store.OpenDisk("big", default);
+        var written = await FillUntilFull(big);
+        var piece = (long)written / Pieces * PageBytes;
+        var kept = (long)Pieces * piece; // Whatever stands behind stays.
+        for (var i = 0; i < Pieces; i++)
+        {
+            // Both ends lie in the middle of a block: what is left of these is stored anew.
+            var from = (i * piece) + (i == 0 ? 0 : Odd);
+            Assert.Equal(BlockResult.Success, await big.DiscardAsync(from, ((i + 1) * piece) + Odd - from));
+            if (i == 1)
+            {
+                await big.FlushedAsync();
+                store.Store.Crash();
+                store = folder.Open();
+                big = store.OpenDisk("big", default);
+            }
+        }
+
+        // All but the last segments are wholly dead; who writes on is refused only until the keeper has looked.
+        var limit = Stopwatch.StartNew();
+        for (var page = 0; page < written / 2;)
+        {
+            var result = await big.TryFillAsync((long)page * PageBytes, PageBytes, 7);
+            Assert.True(result.IsSuccess || result.Outcome == BlockOutcome.OutOfSpace, $"{result}");
+            page += result.IsSuccess ? 1 : 0;
+            Assert.True(limit.Elapsed < TimeSpan.FromSeconds(30), $"no space comes back at page {page}: {store.GetInfo()}");
+        }
+
+        Assert.Equal(BlockResult.Success, await big.DiscardAsync(0, kept + Odd));
+        await big.FlushedAsync();
+        store.Store.Crash();
+        store = folder.Open();
+        big = store.OpenDisk("big", default);
+        await big.AssertFilledAsync(0, (int)piece, 0);
+        await big.AssertFilledAsync(kept, Odd, 0);
+        Assert.Empty(store.Check(null, default).Findings);
+        await big.DisposeAsync();
+        await store.DisposeAsync();
+    }
+
+    /// <summary>
+    /// Discards that give nothing back - a block here and there, each made durable by itself - have a share of the reserve, however often
+    /// the store is opened anew. What deleting and a checkpoint need stays.
+    /// </summary>
+    [SkippableFact]
+    public async Task FullStore_EndsDiscardsThatFreeNothing_WhileDeletingStillWorks()
+    {
+        const int ReservedMib = 16;
+        const int BlockBytes = 4096;
+        const int DiscardsARun = 1000;
+        const int Runs = 12;
+        using var mount = new SmallFileSystem(160);
+        using var folder = new StoreFolder(mount.Path);
+        folder.Options = folder.Options with { SegmentBytes = 4 << 20, ReservedBytes = ReservedMib << 20 };
+        var store = folder.Create();
+        store.CreateDisk(new DiskSpec { Name = "big", SizeBytes = (long)DiskPages * PageBytes }, default);
+        var big = store.OpenDisk("big", default);
+        var written = await FillUntilFull(big);
+        int done = 0, refused = 0;
+        for (var run = 0; run < Runs; run++)
+        {
+            for (var i = 0; i < DiscardsARun; i++)
+            {
+                var result = await big.DiscardAsync((done % written * (long)PageBytes) + (done / written * BlockBytes), BlockBytes);
+                if (result.IsSuccess)
+                    done++;
+                else
+                    refused++;
+                Assert.True(result.IsSuccess || result.Outcome == BlockOutcome.OutOfSpace, $"{result}");
+                await big.FlushedAsync();
+            }
+
+            Assert.InRange(store.GetInfo().FreeBytes >> 20, ReservedMib / 2, long.MaxValue);
+            Assert.Equal(BlockOutcome.OutOfSpace, (await big.TryFillAsync((long)(written + 1) * PageBytes, PageBytes, 9)).Outcome);
+            await big.DisposeAsync();
+            await store.DisposeAsync();
+            store = folder.Open();
+            big = store.OpenDisk("big", default);
+        }
+
+        Assert.InRange(done, ReservedMib * (1 << 20) / 8 / BlockBytes, Runs * DiscardsARun / 2);
+        Assert.NotEqual(0, refused);
+        store.Store.Checkpoint();
+        Assert.Empty(store.Check(null, default).Findings);
+        await big.DisposeAsync();
+        store.DeleteDisk("big");
+        await WaitForSpace(store, 0);
+        await store.DisposeAsync();
+    }
+
     private static async Task<int> FillUntilFull(BlockDevice disk)
     {
         using var buffer = new NativeBuffer(PageBytes);

@@ -58,6 +58,65 @@ public sealed class FullStoreTests
         await unit.CloseAsync();
     }
 
+    /// <summary>The guest of a store that is full to the last segment empties it by UNMAP, also after a restart, and writes again.</summary>
+    [SkippableFact]
+    public async Task FullStore_IsEmptiedByUnmap()
+    {
+        const int Descriptors = 8;
+        using var mount = SmallFileSystem.Mount(128 << 20);
+        var options = new StoreOptions { MapMemoryBytes = 16 << 20, SegmentBytes = 4 << 20, ReservedBytes = 32 << 20, CheckpointInterval = TimeSpan.FromHours(1) };
+        var store = DiskStore.Create(mount.Store, options);
+        store.CreateDisk(new DiskSpec { Name = "big", SizeBytes = (long)Pieces * PieceBytes }, default);
+        var written = 0;
+        for (var run = 0; run < 2; run++)
+        {
+            await using var disk = store.OpenDisk("big", default);
+            var unit = new LogicalUnit(disk, LogicalUnitIdentity.FromDisk(Initiator.DiskId, "big"), new LogicalUnitOptions());
+            var target = new ScsiTarget(Initiator.PortName);
+            Assert.True(target.TryAddLun(0, unit));
+            using var guest = new Guest(target.CreateNexus("iqn.1993-08.org.debian:a,i,0x1"));
+            await guest.Send("00 00 00 00 00 00");
+            if (run == 0)
+                written = await FillUntil(guest, ThresholdReached, written);
+            written = await FillUntil(guest, SpaceAllocationFailed, written);
+            if (run == 0)
+            {
+                // A part that frees nothing yet.
+                Assert.Equal(0, await Unmap(guest, 0, 8));
+                await unit.CloseAsync();
+                await disk.DisposeAsync();
+                await store.DisposeAsync();
+                store = DiskStore.Open(mount.Store, options);
+                continue;
+            }
+
+            for (var piece = 0; piece < written; piece += Descriptors)
+                Assert.Equal(0, await Unmap(guest, piece * PieceBlocks, Math.Min(Descriptors, written - piece) * PieceBlocks));
+            Assert.Equal(0, await guest.Send("35 00 00 00 00 00 00 00 00 00"));
+            var limit = Stopwatch.StartNew();
+            for (var piece = 0; piece < written / 2;)
+            {
+                guest.Memory.Span.Fill((byte)(piece | 1));
+                var sense = await guest.Send($"8A 00 00 00 00 00 {piece * PieceBlocks:X8} {PieceBlocks:X8} 00 00", PieceBytes);
+                Assert.True(sense is 0 or ThresholdReached or SpaceAllocationFailed, $"{sense:X6}");
+                piece += sense == 0 ? 1 : 0;
+                Assert.True(limit.Elapsed < TimeSpan.FromSeconds(30), $"no space comes back at piece {piece}: {disk.GetSpace()}");
+            }
+
+            Assert.Equal(0, await guest.Send(ReadOf(written / 4)));
+            Assert.Equal((byte)((written / 4) | 1), guest.Memory.Span[0]);
+            await unit.CloseAsync();
+        }
+
+        await store.DisposeAsync();
+    }
+
+    private static async Task<int> Unmap(Guest guest, int lba, int blocks)
+    {
+        Initiator.Hex($"00 16 00 10 00 00 00 00 00 00 00 00 {lba:X8} {blocks:X8} 00 00 00 00").AsSpan().CopyTo(guest.Memory.Span);
+        return await guest.Send("42 00 00 00 00 00 00 00 18 00", 24);
+    }
+
     /// <summary>Writes piece after piece until a command ends with this sense; nothing else may go wrong. Answers the piece.</summary>
     private static async Task<int> FillUntil(Guest guest, int expected, int first)
     {
