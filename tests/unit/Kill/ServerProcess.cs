@@ -89,6 +89,8 @@ internal sealed class ServerProcess : IDisposable
         return initiator;
     }
 
+    public bool HasExited => process.HasExited;
+
     public void Kill() => process.Kill();
 
     /// <summary>Asks for a clean end.</summary>
