@@ -1,0 +1,95 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using CowScsi.Tests.Unit.Cli;
+using CowScsi.Tests.Unit.Kill;
+using Xunit;
+using Xunit.Abstractions;
+
+namespace CowScsi.Tests.Guest.VhostUser;
+
+/// <summary>
+/// Whole machines on the store: one root file system is imported, ten clones of it are booted as root disks over vhost-user, and each machine
+/// goes its own way. What each wrote is in its disk and in no other; the base is what it was.
+/// </summary>
+public sealed class WholeMachineTests(ITestOutputHelper output)
+{
+    private const int Machines = 10;
+
+    /// <summary>Two processors run two machines in software.</summary>
+    private const int AtATime = 2;
+
+    [SkippableFact]
+    public async Task TenClonesOfOneBase_BootAndDiverge_AndTheBaseStaysWhatItWas()
+    {
+        GuestMachine.SkipWhereThereIsNone();
+        using var files = new TemporaryDirectory();
+        var cli = new CliRun().With("VDISK_STORE", files.File("store"));
+        var image = files.File("base.raw");
+        await DiskBoot.MakeRootAsync(image);
+        await cli.DoAsync("init");
+        await cli.DoAsync("import", image, "base");
+        await cli.DoAsync("snapshot", "create", "base@gold");
+        var imported = await HashAsync(image);
+        var names = Enumerable.Range(0, Machines).Select(static number => $"machine{number}").ToArray();
+        List<string> sockets = [];
+        foreach (var name in names)
+        {
+            await cli.DoAsync("clone", "base@gold", name);
+            sockets.AddRange("--vhost-user-blk", $"{files.File(name)}={name}");
+        }
+
+        var clock = Stopwatch.StartNew();
+        using (var server = ServerProcess.Start(files.File("store"), [.. sockets]))
+        {
+            Assert.True(await server.IsReadyAsync(Machines + 1), server.Complaints);
+            await Parallel.ForEachAsync(names, new ParallelOptions { MaxDegreeOfParallelism = AtATime }, async (name, _) =>
+                await DiskBoot.BootAsync(name, "/dev/vda", "virtio_blk", DiskBoot.Blk(files.File(name))));
+            output.WriteLine($"{Machines} machines booted, changed and went in {clock.Elapsed.TotalSeconds:F0} s");
+            server.Terminate();
+            Assert.Equal(0, await server.ExitAsync());
+        }
+
+        foreach (var name in names)
+        {
+            var disk = files.File("disk.raw");
+            await cli.DoAsync("export", name, disk);
+            await ToolAsync("e2fsck", "-f", "-n", disk);
+            Assert.Equal(name, (await ToolAsync("debugfs", "-R", "cat /etc/hostname", disk)).Trim());
+            Assert.Equal(name, (await ToolAsync("debugfs", "-R", "cat /etc/issue", disk)).Trim().Split('\n')[^1]);
+
+            // Its own things, of all machines' the only ones; a file that it deleted is gone here and stands in the base.
+            var own = await ToolAsync("debugfs", "-R", "ls -p /var/lib/own", disk);
+            Assert.Equal([name], names.Where(other => own.Contains($"/{other}/", StringComparison.Ordinal)));
+            await ToolAsync("debugfs", "-R", $"dump /var/lib/own/data {files.File("data")}", disk);
+            var expected = (await ToolAsync("debugfs", "-R", "cat /var/lib/own/data.md5", disk)).Split(' ')[0];
+            Assert.Equal(expected, Convert.ToHexStringLower(MD5.HashData(await File.ReadAllBytesAsync(files.File("data")))));
+            Assert.DoesNotContain("debian_version", await ToolAsync("debugfs", "-R", "ls -p /etc", disk), StringComparison.Ordinal);
+            File.Delete(disk);
+        }
+
+        var after = files.File("after.raw");
+        await cli.DoAsync("export", "base@gold", after);
+        Assert.Equal(imported, await HashAsync(after));
+        await cli.DoAsync("check");
+    }
+
+    private static async Task<string> HashAsync(string file)
+    {
+        await using var stream = File.OpenRead(file);
+        return Convert.ToHexString(await SHA256.HashDataAsync(stream));
+    }
+
+    /// <summary>Runs a program of e2fsprogs; what it wrote to standard output.</summary>
+    private static async Task<string> ToolAsync(string program, params string[] words)
+    {
+        var start = new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["PATH"] += ":/usr/sbin:/sbin";
+        start.FileName = File.Exists($"/usr/sbin/{program}") ? $"/usr/sbin/{program}" : program;
+        using var process = Process.Start(start)!;
+        var error = process.StandardError.ReadToEndAsync();
+        var text = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', words)} ended with {process.ExitCode}: {text}{await error}");
+        return text;
+    }
+}
