@@ -8,7 +8,7 @@ namespace CowScsi.Scsi;
 /// parameters and medium state are then shared, as SAM-5 has it.
 /// </summary>
 /// <remarks>Mode parameters, medium state and the list of nexuses are guarded by one lock; single values are read without it.</remarks>
-public sealed partial class LogicalUnit
+public sealed partial class LogicalUnit : IAsyncDisposable
 {
     private const int ServiceActionMask = 0x1F;
 
@@ -34,7 +34,10 @@ public sealed partial class LogicalUnit
         tasks = new TaskSet(options.TasksMax);
         savedMode = LoadMode();
         mode = SavedOrDefaultMode;
-        commands = CommandTable.For(device.Geometry, options);
+        handler = options.Handler;
+        isHandlerFirst = handler?.ComesFirst ?? false;
+        declared = handler?.Commands ?? [];
+        commands = FindTable();
         LoadReservations();
         device.GeometryChanged += OnGeometryChanged;
         ResumeErasure();
@@ -89,6 +92,9 @@ public sealed partial class LogicalUnit
         Tokens.RevokeAll();
         Scratch.Release();
     }
+
+    /// <summary>As <see cref="CloseAsync"/>.</summary>
+    public ValueTask DisposeAsync() => CloseAsync();
 
     /// <summary>Whether unused blocks are not stored, and can be given back: provisioning is announced and UNMAP exists.</summary>
     internal static bool IsThin(BlockGeometry geometry) => geometry.DiscardGranularityBytes > 0;
@@ -284,7 +290,14 @@ public sealed partial class LogicalUnit
     {
         if (command.Task.IsAbortRequested)
             return default;
+        return isHandlerFirst && command.Transfer is null
+            ? Handle(itl, command, entry)
+            : DispatchChecked(itl, command, entry, isHandled: handler is null || command.Transfer is not null);
+    }
 
+    /// <param name="isHandled">There is no handler that would have to be asked.</param>
+    private ValueTask DispatchChecked(ItlNexus itl, ScsiCommand command, CommandEntry? entry, bool isHandled)
+    {
         var cdb = command.Cdb;
 
         // RESERVATION CONFLICT goes before any CHECK CONDITION, unit attentions included (SAM-5, 5.3.3).
@@ -311,10 +324,9 @@ public sealed partial class LogicalUnit
 
         if (entry is null)
         {
-            if (cdb.Length > 1 && commands.HasServiceActions(cdb[0]))
-                command.FailCdb(1, 4);
-            else
-                command.Fail(SenseCodes.InvalidCommandOperationCode);
+            if (!isHandled)
+                return DispatchUnknown(itl, command);
+            FailUnknown(command);
             return default;
         }
 
@@ -349,7 +361,7 @@ public sealed partial class LogicalUnit
 
         if ((entry.Traits & CommandTraits.Writes) != 0)
             Tokens.OnWrite(command, Device.Geometry);
-        return entry.Handler(itl, command);
+        return isHandled ? entry.Handler(itl, command) : Handle(itl, command, entry);
     }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
@@ -422,7 +434,7 @@ public sealed partial class LogicalUnit
         Tokens.RevokeAll();
         lock (gate)
         {
-            commands = CommandTable.For(device.Geometry, Options);
+            commands = FindTable();
             foreach (var itl in nexuses)
                 itl.Attentions.Establish(UnitAttention.CapacityDataHasChanged);
         }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Security.Cryptography;
 using System.Text;
 
 namespace CowScsi.Scsi;
@@ -110,6 +111,18 @@ public sealed class LogicalUnitIdentity
         BinaryPrimitives.WriteUInt64BigEndian(eui64, Mix(low, high));
         eui64[0] = (byte)((eui64[0] | LocallyAssigned) & ~GroupBit);
         return new LogicalUnitIdentity(DefaultVendor, ProductName(name), DefaultRevision, id.ToString("N"), naa, eui64);
+    }
+
+    /// <summary>
+    /// The identity of a disk that is known by its name alone, and by the same one each time: two disks that initiators must not take for
+    /// one have different names.
+    /// </summary>
+    /// <param name="name">Not empty; what of it can be shown becomes the product identification.</param>
+    public static LogicalUnitIdentity FromName(string name)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        var digest = SHA256.HashData(Encoding.UTF8.GetBytes(name));
+        return FromDisk(new Guid(digest.AsSpan(0, 16), bigEndian: true), name);
     }
 
     /// <summary>Folds 128 bits to 64 so that every bit of the id counts (the finalizer of MurmurHash3, twice).</summary>

@@ -16,6 +16,12 @@ public sealed record LogicalUnitOptions
     /// <summary>Where the logical unit keeps what survives a restart; null for one that keeps nothing, and says so.</summary>
     public ILogicalUnitMemory? Memory { get; init; }
 
+    /// <summary>Sees commands before the logical unit carries them out; null where it carries out all of them itself.</summary>
+    public ScsiCommandHandler? Handler { get; init; }
+
+    /// <summary>Takes one line for each command whose handler failed, on any thread; null drops them.</summary>
+    public Action<string>? Log { get; init; }
+
     /// <summary>Tasks in the task set before the answer is TASK SET FULL; 1 or more.</summary>
     public int TasksMax { get; init; } = DefaultTasksMax;
 }

@@ -7,7 +7,7 @@ namespace CowScsi.Layers;
 public static class BaseImages
 {
     /// <summary>64 TiB: the largest disk.</summary>
-    public const long SizeBytesMax = 64L << 40;
+    public const long SizeBytesMax = BlockGeometry.SizeBytesMax;
 
     /// <summary>Enough of a file to tell its format.</summary>
     private const int SignatureBytes = 72;

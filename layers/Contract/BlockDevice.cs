@@ -32,8 +32,8 @@ public readonly record struct AllocationRun(long OffsetBytes, long LengthBytes, 
 
 /// <summary>
 /// The block-device contract: what stands above (SCSI, vhost-user-blk, import and export) and below (overlay, base image, fault
-/// injection) meet here. A simple device implements four members: <see cref="Geometry"/>, <see cref="ReadAsync"/>,
-/// <see cref="WriteAsync"/> and <see cref="FlushAsync"/>.
+/// injection) meet here. A device implements four members: <see cref="Geometry"/>, <see cref="ReadAsync"/>,
+/// <see cref="WriteAsync"/> and <see cref="FlushAsync"/>. <see cref="SimpleBlockDevice"/> asks for less, with plain methods that may wait.
 /// </summary>
 /// <remarks>
 /// <para>Offsets and lengths are bytes and multiples of <see cref="BlockGeometry.LogicalBlockBytes"/>; a device answers
@@ -62,11 +62,15 @@ public abstract class BlockDevice : IAsyncDisposable
     public abstract ValueTask<BlockResult> FlushAsync();
 
     /// <summary>
-    /// Drops the contents of a range; it reads as zeros from then on. Unlike a SCSI hint this is exact to the logical block.
+    /// Drops the contents of a range; it reads as zeros from then on. Unlike a SCSI hint this is exact to the logical block. Nobody asks a
+    /// device for it whose <see cref="BlockGeometry.DiscardGranularityBytes"/> is 0.
     /// </summary>
     public virtual ValueTask<BlockResult> DiscardAsync(long offsetBytes, long lengthBytes) => new(BlockResult.Fail(BlockOutcome.NotSupported));
 
-    /// <summary>Makes a range read as zeros. Space is freed where the device can.</summary>
+    /// <summary>
+    /// Makes a range read as zeros. Space is freed where the device can. One that answers <see cref="BlockOutcome.NotSupported"/>, as this
+    /// does, is written zeros to, piece by piece.
+    /// </summary>
     public virtual ValueTask<BlockResult> WriteZeroesAsync(long offsetBytes, long lengthBytes, WriteOptions options) =>
         new(BlockResult.Fail(BlockOutcome.NotSupported));
 

@@ -220,6 +220,40 @@ internal sealed class CommandTable
         entries = [.. chosen];
     }
 
+    private CommandTable(CommandTable own, IReadOnlyList<HandledCommand> declared)
+    {
+        var chosen = new List<CommandEntry>();
+        foreach (var command in declared)
+        {
+            // What a handler leaves is emulated, where there is something to emulate.
+            var row = command.ToEntry(Refuse);
+            var hasOwn = own.TryFind(row.Opcode, Math.Max(0, row.ServiceAction), out var replaced);
+            if (hasOwn && replaced!.HasServiceAction == row.HasServiceAction)
+                row = command.ToEntry(replaced.Handler);
+            else if (hasOwn || (own.HasServiceActions(row.Opcode) && !row.HasServiceAction))
+                throw new ArgumentException($"{command.Name}: service actions tell the commands of operation code {row.Opcode:X2}h apart, or do not: not both");
+            chosen.Add(row);
+            Add(row);
+        }
+
+        foreach (var entry in own.entries)
+        {
+            if (TryFind(entry.Opcode, Math.Max(0, entry.ServiceAction), out _))
+                continue;
+            chosen.Add(entry);
+            Add(entry);
+        }
+
+        chosen.Sort(static (a, b) => (a.Opcode, a.ServiceAction).CompareTo((b.Opcode, b.ServiceAction)));
+        entries = [.. chosen];
+
+        static ValueTask Refuse(ItlNexus itl, ScsiCommand command)
+        {
+            command.Fail(SenseCodes.InvalidCommandOperationCode);
+            return default;
+        }
+    }
+
     /// <summary>Every row, whichever kind of logical unit has it.</summary>
     public static ReadOnlySpan<CommandEntry> AllRows => Rows;
 
@@ -246,6 +280,10 @@ internal sealed class CommandTable
             (byServiceAction[opcode] is { } actions && serviceAction < ServiceActions ? actions[serviceAction] : null);
         return entry is not null;
     }
+
+    /// <summary>This table with the commands that a handler declares in front of its own.</summary>
+    /// <exception cref="ArgumentException">One of them cannot be a command, or stands there twice.</exception>
+    public CommandTable With(IReadOnlyList<HandledCommand> declared) => declared.Count == 0 ? this : new CommandTable(this, declared);
 
     private static Dictionary<CommandCondition, CommandTable> MakeTables()
     {

@@ -1,7 +1,7 @@
 namespace CowScsi.Scsi;
 
 /// <summary>Sense keys of SPC-5, 4.5.6.</summary>
-internal enum SenseKey : byte
+public enum SenseKey : byte
 {
     NoSense = 0x0,
     NotReady = 0x2,
@@ -15,11 +15,11 @@ internal enum SenseKey : byte
     Miscompare = 0xE,
 }
 
-/// <summary>A sense key with its additional sense code and qualifier.</summary>
-internal readonly record struct SenseCode(SenseKey Key, byte Asc, byte Ascq);
+/// <summary>A sense key with its additional sense code and qualifier: any value of SPC-5, annex F, or vendor-specific ones from 80h on.</summary>
+public readonly record struct SenseCode(SenseKey Key, byte Asc, byte Ascq);
 
 /// <summary>Every sense code this product reports, by the name the standard gives it (SPC-5, annex F).</summary>
-internal static class SenseCodes
+public static class SenseCodes
 {
     public static readonly SenseCode NoSense = new(SenseKey.NoSense, 0x00, 0x00);
 
@@ -100,6 +100,6 @@ internal static class SenseCodes
     public static readonly SenseCode MiscompareDuringVerify = new(SenseKey.Miscompare, 0x1D, 0x00);
 
     /// <summary>Why a port in standby or unavailable does not carry out a command (SPC-5, 5.18.2.4).</summary>
-    public static SenseCode OfPortAccess(PortAccess access) =>
+    internal static SenseCode OfPortAccess(PortAccess access) =>
         access == PortAccess.Standby ? TargetPortInStandbyState : TargetPortInUnavailableState;
 }

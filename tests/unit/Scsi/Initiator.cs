@@ -13,9 +13,20 @@ internal sealed class Initiator : IDisposable
     private readonly NativeBuffer output = new(1 << 20);
 
     public Initiator(RamDisk? disk = null, LogicalUnitOptions? options = null, bool clearsAttention = true)
+        : this(disk ?? new RamDisk(), null, options, clearsAttention)
     {
-        Disk = disk ?? new RamDisk();
-        Unit = new LogicalUnit(Disk, LogicalUnitIdentity.FromDisk(DiskId, "web server"), options ?? new LogicalUnitOptions());
+    }
+
+    /// <summary>An initiator of a logical unit that the test made.</summary>
+    public Initiator(LogicalUnit unit, bool clearsAttention = true)
+        : this(null, unit, null, clearsAttention)
+    {
+    }
+
+    private Initiator(RamDisk? disk, LogicalUnit? unit, LogicalUnitOptions? options, bool clearsAttention)
+    {
+        Disk = disk!;
+        Unit = unit ?? new LogicalUnit(Disk, LogicalUnitIdentity.FromDisk(DiskId, "web server"), options ?? new LogicalUnitOptions());
         Target = new ScsiTarget(PortName);
         Assert.True(Target.TryAddLun(0, Unit));
         Nexus = Target.CreateNexus("iqn.1993-08.org.debian:a,i,0x1");
@@ -53,6 +64,9 @@ internal sealed class Initiator : IDisposable
     public Nexus Nexus { get; }
 
     public ScsiCommand Command { get; } = new();
+
+    /// <summary>All the room for data to the initiator.</summary>
+    public IoBuffer Room => input.Buffer;
 
     public ReadOnlySpan<byte> Data => input.Span[..(int)Command.DataInLength];
 
