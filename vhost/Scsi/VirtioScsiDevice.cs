@@ -11,7 +11,7 @@ namespace CowScsi.VhostUser;
 /// up to 64 request queues. A guest learns of logical units that come, go or change their size by events.
 /// </summary>
 /// <remarks>The guest is one initiator port; its I_T nexuses begin when its front end connects and end with the connection.</remarks>
-public sealed class VirtioScsiDevice : VirtioDevice
+public sealed class VirtioScsiDevice : VirtioDevice, IDisposable
 {
     /// <summary>Targets that the addressing can name.</summary>
     public const int TargetsMax = 256;
@@ -90,6 +90,52 @@ public sealed class VirtioScsiDevice : VirtioDevice
         target.LunChanged += OnLunChanged;
         foreach (var (lun, unit) in target.Luns)
             OnLunChanged(target, lun, unit, true);
+    }
+
+    /// <summary>Whether a target is presented.</summary>
+    public bool HasTarget(ScsiTarget target)
+    {
+        lock (gate)
+            return Array.IndexOf(targets, target) >= 0;
+    }
+
+    /// <summary>
+    /// Presents a target no more, if it is presented. Its logical units should be gone before (<see cref="ScsiTarget.RemoveLun"/>), so that a
+    /// guest sees each go; what the guest still has under way on it has ended when the task completes.
+    /// </summary>
+    public async ValueTask RemoveTargetAsync(ScsiTarget target)
+    {
+        Nexus? nexus;
+        lock (gate)
+        {
+            var number = Array.IndexOf(targets, target);
+            if (number < 0)
+                return;
+            EndWatches(number);
+            targets[number] = null;
+            nexus = nexuses[number];
+            Volatile.Write(ref nexuses[number], null);
+        }
+
+        target.LunChanged -= OnLunChanged;
+        if (nexus is not null)
+            await target.RemoveNexusAsync(nexus);
+    }
+
+    /// <summary>Lets go of the targets. The server that the device belongs to has ended.</summary>
+    public void Dispose()
+    {
+        lock (gate)
+        {
+            for (var number = 0; number < TargetsMax; number++)
+            {
+                if (targets[number] is not { } target)
+                    continue;
+                target.LunChanged -= OnLunChanged;
+                EndWatches(number);
+                targets[number] = null;
+            }
+        }
     }
 
     internal override void ReadConfig(Span<byte> destination)
@@ -188,6 +234,8 @@ public sealed class VirtioScsiDevice : VirtioDevice
         lock (gate)
         {
             number = Array.IndexOf(targets, target);
+            if (number < 0)
+                return;
             if (watches.Remove((number, lun), out var old))
                 old.End();
             if (isMapped)
@@ -195,6 +243,15 @@ public sealed class VirtioScsiDevice : VirtioDevice
         }
 
         Announce(ScsiEvent.TransportReset, number, lun, isMapped ? ScsiEvent.ReasonRescan : ScsiEvent.ReasonRemoved);
+    }
+
+    private void EndWatches(int number)
+    {
+        foreach (var (place, watch) in watches.Where(entry => entry.Key.Target == number).ToList())
+        {
+            watch.End();
+            watches.Remove(place);
+        }
     }
 
     private void Announce(uint what, int target, int lun, uint reason)

@@ -18,10 +18,15 @@ internal sealed class ScsiGuest : IDisposable
     private ulong nextTag = 1;
 
     public ScsiGuest(TestBackEnd backEnd, FrontEndOptions? options = null)
+        : this(backEnd.Connect(), options)
+    {
+    }
+
+    public ScsiGuest(TestFrontEnd frontEnd, FrontEndOptions? options = null)
     {
         options ??= new FrontEndOptions();
         Ram = new GuestRam(RamBytes);
-        FrontEnd = backEnd.Connect();
+        FrontEnd = frontEnd;
         FrontEnd.Negotiate(options, Ram);
         for (var i = 0u; i < queues.Length; i++)
         {

@@ -48,6 +48,7 @@ internal sealed class CommandLine
         Root.Add(DiffCommand.Build(this));
         Root.Add(ServeCommand.Build(this));
         Root.Add(TargetCommand.Build(this));
+        Root.Add(VhostCommand.Build(this));
         Root.Add(AttachCommand.Build(this));
         Root.Add(AttachCommand.BuildDetach(this));
         Root.Add(AttachCommand.BuildHost(this));

@@ -23,6 +23,7 @@ internal static class ControlProtocol
     public const string ScrubPath = "/v1/scrub";
     public const string TargetsPath = "/v1/targets";
     public const string SessionsPath = "/v1/sessions";
+    public const string VhostPath = "/v1/vhost";
 
     /// <summary>The HTTP status that goes with an exit code; the client reads the code itself from the document.</summary>
     public static int ToHttpStatus(ExitCode code) => code switch

@@ -46,6 +46,7 @@ internal sealed partial class ControlRoutes
         MapScrubTo(application);
         MapTargetsTo(application);
         MapAttachmentsTo(application);
+        MapVhostTo(application);
         application.MapFallback("{**path}", Guarded((_, _) => throw new CommandException(ExitCode.Usage, "no such request on the control socket")));
     }
 

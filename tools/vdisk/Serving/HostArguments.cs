@@ -1,4 +1,5 @@
 using System.Security;
+using CowScsi.Vdisk.Documents;
 
 namespace CowScsi.Vdisk.Serving;
 
@@ -18,14 +19,14 @@ internal static class HostArguments
 {
     private const string NamespaceOfQemu = "http://libvirt.org/schemas/domain/qemu/1.0";
 
-    public static IReadOnlyList<string> For(HostProgram program, VhostSockets sockets) => program switch
+    public static IReadOnlyList<string> For(HostProgram program, IReadOnlyList<VhostSocketDocument> sockets) => program switch
     {
         HostProgram.Qemu => Qemu(sockets),
         HostProgram.Libvirt => Libvirt(sockets),
         _ => CloudHypervisor(sockets),
     };
 
-    private static List<string> Qemu(VhostSockets sockets)
+    private static List<string> Qemu(IReadOnlyList<VhostSocketDocument> sockets)
     {
         List<string> lines =
         [
@@ -33,24 +34,22 @@ internal static class HostArguments
             "-object memory-backend-memfd,id=vdisk-memory,size=2G,share=on",
             "-machine memory-backend=vdisk-memory",
         ];
-        if (sockets.ScsiSocket is { } scsi)
-        {
-            lines.Add($"-chardev socket,id=vdisk-scsi,path={Full(scsi)}");
-            lines.Add("-device vhost-user-scsi-pci,chardev=vdisk-scsi,num_queues=2");
-        }
-
-        var number = 0;
-        foreach (var (_, _, socket) in sockets.Blk)
-        {
-            lines.Add($"-chardev socket,id=vdisk-blk{number},path={Full(socket)},reconnect=1");
-            lines.Add($"-device vhost-user-blk-pci,chardev=vdisk-blk{number},num-queues=2");
-            number++;
-        }
-
+        for (var i = 0; i < sockets.Count; i++)
+            lines.AddRange(QemuDevice(sockets[i], i).Select(static option => $"{option.Name} {option.Value}"));
         return lines;
     }
 
-    private static List<string> Libvirt(VhostSockets sockets)
+    private static IEnumerable<(string Name, string Value)> QemuDevice(VhostSocketDocument socket, int number)
+    {
+        // A monitor that makes the socket waits there for the server. A SCSI host is not connected again before QEMU 8.2.
+        var manner = socket.Client ? ",server=on" : socket.Kind == VhostSocketDocument.Blk ? ",reconnect=1" : "";
+        yield return ("-chardev", $"socket,id=vdisk{number},path={Full(socket.Socket)}{manner}");
+        yield return ("-device", socket.Kind == VhostSocketDocument.Blk
+            ? $"vhost-user-blk-pci,chardev=vdisk{number},num-queues=2"
+            : $"vhost-user-scsi-pci,chardev=vdisk{number},num_queues=2");
+    }
+
+    private static List<string> Libvirt(IReadOnlyList<VhostSocketDocument> sockets)
     {
         List<string> lines =
         [
@@ -58,41 +57,40 @@ internal static class HostArguments
             "  <source type='memfd'/>",
             "  <access mode='shared'/>",
             "</memoryBacking>",
+            "<devices>",
         ];
+        List<string> arguments = [];
         var letter = 'a';
-        foreach (var (_, _, socket) in sockets.Blk)
+        for (var i = 0; i < sockets.Count; i++)
         {
-            lines.Add("<disk type='vhostuser' device='disk'>");
-            lines.Add("  <driver name='qemu' type='raw' queues='2'/>");
-            lines.Add($"  <source type='unix' path='{SecurityElement.Escape(Path.GetFullPath(socket))}'>");
-            lines.Add("    <reconnect enabled='yes' timeout='1'/>");
-            lines.Add("  </source>");
-            lines.Add($"  <target dev='vd{letter++}' bus='virtio'/>");
-            lines.Add("</disk>");
+            var socket = sockets[i];
+            if (socket.Kind == VhostSocketDocument.Scsi || socket.Client)
+            {
+                // libvirt has no element for a SCSI host of this kind, nor for a disk's socket that it makes: QEMU's own words go through it.
+                foreach (var (name, value) in QemuDevice(socket, i))
+                    arguments.AddRange([$"  <qemu:arg value='{name}'/>", $"  <qemu:arg value='{SecurityElement.Escape(value)}'/>"]);
+                continue;
+            }
+
+            lines.Add("  <disk type='vhostuser' device='disk'>");
+            lines.Add("    <driver name='qemu' type='raw' queues='2'/>");
+            lines.Add($"    <source type='unix' path='{SecurityElement.Escape(Path.GetFullPath(socket.Socket))}'>");
+            lines.Add("      <reconnect enabled='yes' timeout='1'/>");
+            lines.Add("    </source>");
+            lines.Add($"    <target dev='vd{letter++}' bus='virtio'/>");
+            lines.Add("  </disk>");
         }
 
-        if (sockets.ScsiSocket is not { } scsi)
-            return lines;
-
-        // libvirt has no element for a SCSI host of this kind; QEMU's own words go through it.
-        lines.Add($"<qemu:commandline xmlns:qemu='{NamespaceOfQemu}'>");
-        foreach (var word in new[]
-        {
-            "-chardev", $"socket,id=vdisk-scsi,path={Full(scsi)}", "-device", "vhost-user-scsi-pci,chardev=vdisk-scsi,num_queues=2",
-        })
-            lines.Add($"  <qemu:arg value='{SecurityElement.Escape(word)}'/>");
-        lines.Add("</qemu:commandline>");
-        return lines;
+        lines.Add("</devices>");
+        return arguments.Count == 0 ? lines : [.. lines, $"<qemu:commandline xmlns:qemu='{NamespaceOfQemu}'>", .. arguments, "</qemu:commandline>"];
     }
 
-    private static List<string> CloudHypervisor(VhostSockets sockets)
+    private static List<string> CloudHypervisor(IReadOnlyList<VhostSocketDocument> sockets)
     {
-        if (sockets.Blk.Count == 0)
-            throw CommandException.Usage("Cloud Hypervisor takes block devices only: give --vhost-user-blk SOCKET=DISK");
-        List<string> lines = ["--memory size=2G,shared=on"];
-        foreach (var (_, _, socket) in sockets.Blk)
-            lines.Add($"--disk vhost_user=true,socket={Path.GetFullPath(socket)},num_queues=2,queue_size=128");
-        return lines;
+        var disks = sockets.Where(static socket => socket is { Kind: VhostSocketDocument.Blk, Client: false }).ToList();
+        if (disks.Count == 0)
+            throw CommandException.Usage("Cloud Hypervisor takes block devices only, and connects to their sockets: give --vhost-user-blk SOCKET=DISK");
+        return ["--memory size=2G,shared=on", .. disks.Select(static disk => $"--disk vhost_user=true,socket={Path.GetFullPath(disk.Socket)},num_queues=2,queue_size=128")];
     }
 
     /// <summary>A path as a value of QEMU's options, in which a comma is written twice.</summary>

@@ -29,6 +29,14 @@ internal interface IServedDisks
 
     /// <summary>Initiators that are logged in; none where nothing is served.</summary>
     IReadOnlyList<SessionDocument> DescribeSessions();
+
+    /// <summary>Sockets for virtual machines, oldest first; none where nothing is served.</summary>
+    IReadOnlyList<VhostSocketDocument> DescribeVhost();
+
+    /// <summary>Makes a socket for virtual machines, that is there as long as the server.</summary>
+    ValueTask<VhostSocketDocument> AddVhostAsync(VhostRequest request, CancellationToken cancellation);
+
+    ValueTask RemoveVhostAsync(string socket, bool force, CancellationToken cancellation);
 }
 
 /// <summary>The answer of a process that serves nothing: changes are kept for the next server.</summary>
@@ -58,6 +66,14 @@ internal sealed class StoredTargets(DiskStore store) : IServedDisks
     }
 
     public IReadOnlyList<SessionDocument> DescribeSessions() => [];
+
+    public IReadOnlyList<VhostSocketDocument> DescribeVhost() => [];
+
+    public ValueTask<VhostSocketDocument> AddVhostAsync(VhostRequest request, CancellationToken cancellation) => throw NoServer();
+
+    public ValueTask RemoveVhostAsync(string socket, bool force, CancellationToken cancellation) => throw NoServer();
+
+    private static CommandException NoServer() => new(ExitCode.NotFound, "no server serves this store; 'vdisk serve' starts one");
 
     private TargetConfiguration Load() => TargetSettings.Load(store).WithDisks(store.ListDisks());
 }

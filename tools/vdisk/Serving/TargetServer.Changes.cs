@@ -178,8 +178,7 @@ internal sealed partial class TargetServer
         await AdjustPortalsAsync(from, to, prepared);
         foreach (var unit in units.All)
         {
-            if (targets.Values.All(target => target.Luns.All(lun => lun.Value != unit.Unit)) && vhost?.SocketOf(unit) is null)
-                await units.CloseAsync(unit);
+            await CloseUnlessUsedAsync(unit);
         }
     }
 
@@ -193,6 +192,7 @@ internal sealed partial class TargetServer
         targets = targets.Where(entry => entry.Key != target.Number).ToDictionary();
         foreach (var (lun, _) in scsi.Luns)
             scsi.RemoveLun(lun);
+        await vhost.OnTargetRemovedAsync(scsi);
     }
 
     private void Begin(ConfiguredTarget target)
@@ -201,6 +201,7 @@ internal sealed partial class TargetServer
         AddLuns(scsi, target);
         targets = new Dictionary<int, ScsiTarget>(targets) { [target.Number] = scsi };
         Offer(iscsi!, target, scsi);
+        vhost.OnTargetAdded(target.Number, target.Name, scsi);
     }
 
     private async ValueTask AdjustAsync(ConfiguredTarget from, ConfiguredTarget to)

@@ -32,6 +32,8 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
     private volatile IReadOnlyList<LivePortal> portals = [];
     private volatile TargetConfiguration configuration;
     private volatile IscsiTargetServer? iscsi;
+    private readonly bool isReadOnly;
+    private Action<string> notice = static _ => { };
 
     /// <param name="store">Open, and the caller's to close, after this.</param>
     /// <param name="names">Disks to serve; empty for all that targets have, and those that are made meanwhile.</param>
@@ -41,6 +43,7 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         this.store = store;
         this.names = names;
         units = new UnitMap(store, forAll);
+        isReadOnly = forAll.IsReadOnly;
         configuration = TargetSettings.Load(store);
     }
 
@@ -103,8 +106,11 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
     public string? FindUnserved() => names.FirstOrDefault(name => units.Find(name) is null);
 
     /// <summary>Listens on all portals, or on none where one cannot be listened on.</summary>
+    /// <param name="wanted">Addresses, as they were given and as they are.</param>
+    /// <param name="notice">Takes lines for the operator, from now on.</param>
     public void Listen(IReadOnlyList<(Portal Given, IPEndPoint Address)> wanted, Action<string> notice)
     {
+        this.notice = notice;
         var server = new IscsiTargetServer(new IscsiPortalOptions { Portals = [.. wanted.Select(static portal => portal.Address)], Log = notice });
         foreach (var target in configuration.Targets)
             Offer(server, target, targets[target.Number]);
@@ -218,8 +224,7 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         await changing.WaitAsync();
         if (iscsi is not null)
             await iscsi.DisposeAsync();
-        if (vhost is not null)
-            await vhost.DisposeAsync();
+        await vhost.DisposeAsync();
         foreach (var unit in units.All)
         {
             UnmapEverywhere(unit);

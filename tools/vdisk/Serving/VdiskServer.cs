@@ -3,6 +3,7 @@ using CowScsi.Engine;
 using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.Vdisk.Control;
+using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Passphrases;
 using CowScsi.Vdisk.Sessions;
 
@@ -21,7 +22,7 @@ internal sealed record ServeRequest(
     IReadOnlyList<Portal> Portals,
     long MapMemoryBytes,
     LogicalUnitOptions Units,
-    VhostRequest? Vhost = null);
+    IReadOnlyList<VhostRequest>? Vhost = null);
 
 /// <summary>
 /// A running server: the store, its disks as logical units, the iSCSI portals, and the control socket. Parts start from the ground up
@@ -38,8 +39,8 @@ internal sealed class VdiskServer : IAsyncDisposable
     /// <summary>What initiators can reach now.</summary>
     public IReadOnlyList<(string Name, long SizeBytes, string Url)> Served => targets.Served;
 
-    /// <summary>The sockets for virtual machines; null where there are none.</summary>
-    public VhostSockets? Vhost => targets.Vhost;
+    /// <summary>The sockets for virtual machines.</summary>
+    public IReadOnlyList<VhostSocketDocument> Vhost => targets.DescribeVhost();
 
     /// <summary>Starts everything; where a part cannot start, those that did are stopped again.</summary>
     /// <param name="request">What to serve and where.</param>
@@ -111,8 +112,8 @@ internal sealed class VdiskServer : IAsyncDisposable
         foreach (var portal in request.Portals.Count > 0 ? request.Portals : targets.StoredPortals)
             portals.Add((portal, await portal.ResolveAsync(cancellation)));
         targets.Listen(portals, notice);
-        if (request.Vhost is { IsEmpty: false } vhost)
-            await targets.ListenVhostAsync(vhost, request.Units.IsReadOnly, notice);
+        foreach (var vhost in request.Vhost ?? [])
+            await targets.AddVhostAsync(vhost, cancellation);
 
         await session.Attachments!.AdoptAsync(cancellation);
         var socket = ControlSocket.Listen(request.StoreDirectory);

@@ -74,4 +74,12 @@ internal interface IStoreSession : IAsyncDisposable
     ValueTask<AttachmentDocument> AttachAsync(string disk, AttachRequest request, Passphrase? passphrase, CancellationToken cancellation);
 
     ValueTask DetachAsync(string disk, bool force, CancellationToken cancellation);
+
+    /// <summary>Sockets of the running server for virtual machines; none where none runs.</summary>
+    ValueTask<IReadOnlyList<VhostSocketDocument>> ListVhostAsync(CancellationToken cancellation);
+
+    /// <summary>Makes a socket for virtual machines, that is there as long as the running server.</summary>
+    ValueTask<VhostSocketDocument> AddVhostAsync(VhostSocketRequest request, CancellationToken cancellation);
+
+    ValueTask RemoveVhostAsync(string socket, bool force, CancellationToken cancellation);
 }
