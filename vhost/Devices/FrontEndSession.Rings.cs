@@ -46,11 +46,7 @@ internal sealed partial class FrontEndSession
                 SetRingKick(message);
                 break;
             case FrontEndMessage.SetRingCall:
-                Change(Named(message), TakeRingEvent(message), static (worker, taken) =>
-                {
-                    worker.Call?.Dispose();
-                    worker.Call = taken;
-                });
+                SetRingCall(message);
                 break;
             case FrontEndMessage.SetRingError:
                 Change(Named(message), TakeRingEvent(message), static (worker, taken) =>
@@ -138,6 +134,24 @@ internal sealed partial class FrontEndSession
         worker.Kick?.Dispose();
         worker.Kick = kick;
         Continue(ring);
+    }
+
+    /// <summary>
+    /// Changes where a ring's interrupts go. The new descriptor is signalled at once: the message has no answer, so a front end that masks a
+    /// vector looks for a pending interrupt before this side knows, and one that went to the old descriptor in between would be lost, with
+    /// the guest waiting for it for ever (QEMU masks and unmasks so). An interrupt too many costs the driver one look at its ring.
+    /// </summary>
+    private void SetRingCall(Message message)
+    {
+        var ring = Named(message);
+        var taken = TakeRingEvent(message);
+        Change(ring, taken, static (worker, taken) =>
+        {
+            worker.Call?.Dispose();
+            worker.Call = taken;
+        });
+        if (ring.IsStarted && taken is not null)
+            LinuxCall.Signal(taken);
     }
 
     private void SetRingEnable(Message message)

@@ -25,6 +25,9 @@ internal sealed unsafe class RingWorker
 
     private const int SpinsBetweenLooks = 10;
 
+    private const int ModeBits = 3;
+    private const int ModeMask = (1 << ModeBits) - 1;
+
     private readonly DeviceQueue queue;
     private readonly Action<RingWorker, string> onBroken;
     private readonly Action onMemoryFault;
@@ -37,7 +40,11 @@ internal sealed unsafe class RingWorker
     private readonly PollingBudget polling = new();
     private readonly List<RingRequest> active = [];
 
-    private volatile int wantedMode = (int)Mode.Drained;
+    /// <summary>What the thread is to do: a <see cref="Mode"/> in the low bits, above it how often that was changed.</summary>
+    private volatile int wanted = (int)Mode.Drained;
+
+    /// <summary>The value of <see cref="wanted"/> at which the thread last came to rest. A mode alone would not do: one that came again looks as it did before.</summary>
+    private volatile int rested;
     private RingRequest? completed;
     private int isSleeping;
     private bool isReplaying;
@@ -105,7 +112,16 @@ internal sealed unsafe class RingWorker
         WaitPaused();
     }
 
-    public void WaitPaused() => paused.Wait();
+    public void WaitPaused()
+    {
+        while (rested != wanted)
+        {
+            paused.Reset();
+            if (rested == wanted)
+                return;
+            paused.Wait();
+        }
+    }
 
     public void Resume() => Change(Mode.Running);
 
@@ -152,24 +168,32 @@ internal sealed unsafe class RingWorker
 
     private void Change(Mode mode)
     {
-        paused.Reset();
-        wantedMode = (int)mode;
+        wanted = (int)((((uint)wanted >> ModeBits) + 1) << ModeBits) | (int)mode;
         Wake();
+    }
+
+    private static Mode ModeOf(int wanted) => (Mode)(wanted & ModeMask);
+
+    private void Rest(int asked)
+    {
+        rested = asked;
+        paused.Set();
     }
 
     private void Run()
     {
         while (true)
         {
-            var mode = (Mode)wantedMode;
+            var asked = wanted;
+            var mode = ModeOf(asked);
             if (mode == Mode.Ended)
                 return;
             var isAtRest = mode == Mode.Held || (mode == Mode.Drained && active.Count == 0);
             var hasWorked = HandleFences();
             if (!isAtRest)
                 hasWorked |= Work(mode == Mode.Running);
-            else if (!paused.IsSet && (Mode)wantedMode == mode)
-                paused.Set();
+            else if (rested != asked)
+                Rest(asked);
             if (hasWorked)
             {
                 idleSince = 0;
@@ -391,15 +415,16 @@ internal sealed unsafe class RingWorker
 
     private bool HasNews(Ring? ring, bool isAtRest)
     {
-        if (!fences.IsEmpty || (Mode)wantedMode == Mode.Ended)
+        if (!fences.IsEmpty || ModeOf(wanted) == Mode.Ended)
             return true;
         if (isAtRest)
-            return (Mode)wantedMode == Mode.Running || !paused.IsSet;
-        if ((Mode)wantedMode != Mode.Running && active.Count == 0)
+            return rested != wanted;
+        var mode = ModeOf(wanted);
+        if (mode == Mode.Held || (mode == Mode.Drained && active.Count == 0))
             return true;
         if (Volatile.Read(ref completed) is not null)
             return true;
-        return ring is not null && (Mode)wantedMode == Mode.Running &&
+        return ring is not null && mode == Mode.Running &&
             (queue.TakesRequests ? isReplaying || ring.HasAvailable : queue.HasToSpeak(ring));
     }
 

@@ -1,4 +1,5 @@
 using CowScsi.VhostUser.Native;
+using Microsoft.Win32.SafeHandles;
 using Xunit;
 
 namespace CowScsi.Tests.Unit.Vhost;
@@ -52,6 +53,40 @@ public sealed class SessionTests
         guest.FrontEnd.Do(18, TestFrontEnd.Pair(0, 1));
         guest.Queue.Wait(id);
         Assert.Equal(1, backEnd.Disk.Flushes);
+    }
+
+    /// <summary>An interrupt that went to the descriptor before, behind the front end's last look at it, would be lost otherwise.</summary>
+    [Fact]
+    public async Task NewCallDescriptor_IsSignalledAtOnce()
+    {
+        await using var backEnd = TestBackEnd.Blk();
+        using var guest = new BlkGuest(backEnd);
+        Assert.Equal(BlkGuest.Ok, guest.Do(4, 0));
+        using var call = LinuxCall.CreateEvent();
+        guest.FrontEnd.Do(13, TestFrontEnd.Number(0), [call]);
+        Assert.True(IsSignalled(call));
+    }
+
+    /// <summary>A drained queue has nothing under way, however quickly it was held and let go on before.</summary>
+    [Fact]
+    public async Task Memory_IsTakenBackOnlyWhenNothingUsesIt()
+    {
+        await using var backEnd = TestBackEnd.Blk();
+        using var guest = new BlkGuest(backEnd);
+        var (header, data, status) = (guest.Header(0, 0).Piece, guest.Allocate(4096), guest.Allocate(1));
+        for (var round = 0; round < 300; round++)
+        {
+            backEnd.Disk.Hold();
+            var id = guest.Queue.Submit(header, new Piece(data, 4096, true), new Piece(status, 1, true));
+            await backEnd.Disk.NextHeld();
+            var release = Task.Run(backEnd.Disk.Release);
+            guest.FrontEnd.Send(18, TestFrontEnd.Pair(0, 1));
+            guest.FrontEnd.Send(18, TestFrontEnd.Pair(0, 1));
+            guest.FrontEnd.SetMemory(guest.Ram);
+            Assert.True(guest.Queue.IsAnswered(id), $"round {round}");
+            guest.Queue.Wait(id);
+            await release;
+        }
     }
 
     [Theory]
@@ -140,5 +175,11 @@ public sealed class SessionTests
     {
         SpinWait.SpinUntil(() => disk.Writes.Count == count, TimeSpan.FromSeconds(10));
         return (ulong)(count - disk.Writes.Count);
+    }
+
+    private static unsafe bool IsSignalled(SafeFileHandle file)
+    {
+        var entry = new LinuxCall.PollEntry { Descriptor = (int)file.DangerousGetHandle(), Events = LinuxCall.PollIn };
+        return LinuxCall.Poll(&entry, 1, 0) > 0;
     }
 }
