@@ -1,6 +1,6 @@
 # What can be done here; each target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo bench conformance soak mutate clean
+.PHONY: help setup build pack test demo bench conformance soak mutate clean
 
 SECONDS ?= 600
 
@@ -14,6 +14,10 @@ build: ## Build the tool; it stands at bin/vdisk afterwards
 	@scripts/setup runtime
 	@scripts/setup build
 	@scripts/build
+
+pack: ## Make NuGet packages of the libraries; they stand in bin/packages
+	@scripts/setup build
+	@scripts/pack
 
 test: ## Run the unit, property, guest and conformance tests; results go to TestResults/
 	@scripts/test
@@ -43,4 +47,4 @@ mutate: ## Break load-bearing lines one by one, and see that a test notices
 
 clean: ## Remove everything that was built or measured
 	rm -rf bin TestResults demo.out
-	find engine layers scsi iscsi tcmu vhost tools tests \( -name bin -o -name obj \) -type d -prune -exec rm -rf {} +
+	find engine layers scsi iscsi tcmu vhost tools samples tests \( -name bin -o -name obj \) -type d -prune -exec rm -rf {} +

@@ -14,7 +14,7 @@ public sealed class HouseTests
         ["layers"],
         ["scsi"],
         ["iscsi", "vhost", "tcmu"],
-        ["tools/vdisk", "tools/bench"],
+        ["tools/vdisk", "tools/bench", "samples/ram-disk", "samples/file-disk", "samples/http-disk", "samples/custom-command"],
         ["tests/unit", "tests/property", "tests/fuzz", "tests/guest"],
     ];
 

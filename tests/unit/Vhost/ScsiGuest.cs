@@ -22,6 +22,7 @@ internal sealed class ScsiGuest : IDisposable
     {
     }
 
+    /// <summary>A guest whose front end is connected already, and belongs to it from here on.</summary>
     public ScsiGuest(TestFrontEnd frontEnd, FrontEndOptions? options = null)
     {
         options ??= new FrontEndOptions();
