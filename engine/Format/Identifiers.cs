@@ -69,7 +69,7 @@ public static class StoreFormat
     public const int SegmentBytesMax = 1 << 30;
 
     /// <summary>Features a reader must know to read anything right.</summary>
-    public const ulong IncompatibleKnown = FeatureLz4 | FeatureEncryption | FeatureReferences;
+    public const ulong IncompatibleKnown = FeatureLz4 | FeatureEncryption | FeatureReferences | FeatureKeyFiles;
 
     /// <summary>Autoclear features that a writer of this build keeps true; all others are cleared before it writes anything.</summary>
     public const ulong AutoclearKnown = 0;
@@ -82,4 +82,7 @@ public static class StoreFormat
 
     /// <summary>Incompatible bit 2: some blocks are references to extents that were stored for other blocks.</summary>
     public const ulong FeatureReferences = 4;
+
+    /// <summary>Incompatible bit 3: key slots may wrap a disk key, and the data key lie in a key file.</summary>
+    public const ulong FeatureKeyFiles = 8;
 }

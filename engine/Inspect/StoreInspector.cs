@@ -57,13 +57,21 @@ public sealed partial class StoreInspector
         return parts;
     }
 
-    private static string Features(ulong bits) => (bits & StoreFormat.IncompatibleKnown) switch
+    private static string Features(ulong bits)
     {
-        StoreFormat.FeatureLz4 => "LZ4",
-        StoreFormat.FeatureEncryption => "encryption",
-        StoreFormat.FeatureLz4 | StoreFormat.FeatureEncryption => "LZ4, encryption",
-        _ => "none",
-    };
+        var names = new List<string>();
+        foreach (var (bit, name) in new[]
+        {
+            (StoreFormat.FeatureLz4, "LZ4"), (StoreFormat.FeatureEncryption, "encryption"), (StoreFormat.FeatureReferences, "references"),
+            (StoreFormat.FeatureKeyFiles, "key files"),
+        })
+        {
+            if ((bits & bit) != 0)
+                names.Add(name);
+        }
+
+        return names.Count == 0 ? "none" : string.Join(", ", names);
+    }
 
     /// <summary>The slot in force; null where none is valid.</summary>
     private Superblock? ReadSuperblock()

@@ -88,6 +88,7 @@ public sealed partial class Store
         lock (catalogLock)
         {
             var old = GetDisk(disk);
+            RefuseIfHeld(old);
             if (catalog.FindSnapshot(old.Id, name) is not null)
                 throw new StoreException(StoreError.NameTaken, $"snapshot '{disk}@{name}' exists already; choose another name");
             if (catalog.SnapshotCount(old.Id) >= SnapshotsPerDiskMax)
@@ -135,6 +136,7 @@ public sealed partial class Store
         lock (catalogLock)
         {
             var origin = GetDisk(disk);
+            RefuseIfHeld(origin);
             var from = GetSnapshot(origin, snapshot);
             CheckFree(name);
             var layer = new LayerRow(new LayerId(catalog.NextLayer++), from.Layer);

@@ -90,6 +90,19 @@ public abstract class BlockDevice : IAsyncDisposable
     }
 
     /// <summary>
+    /// Whether <see cref="EraseKeyAsync"/> can be carried out at this moment. May look at other devices: not for the hot path.
+    /// </summary>
+    public virtual bool CanEraseKey => false;
+
+    /// <summary>
+    /// Destroys the key that the device's data is stored under, and takes a new one for what is written from then on. Nothing that was
+    /// stored before can be read again, by nobody: the caller has dropped it (<see cref="DiscardAsync"/>) and made that durable. Requests that
+    /// come meanwhile wait. Durable when it succeeds; where it fails, either key may be in force, and the device says so by failing requests
+    /// where it does not know which.
+    /// </summary>
+    public virtual ValueTask<BlockResult> EraseKeyAsync() => new(BlockResult.Fail(BlockOutcome.NotSupported));
+
+    /// <summary>
     /// The allocation state at <paramref name="offsetBytes"/> and how far it reaches, at most <paramref name="lengthBytes"/>.
     /// The range lies inside the device. May wait for storage: not for the hot path.
     /// </summary>

@@ -34,7 +34,7 @@ internal sealed partial class Disk
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             draft.Cut(offsetBytes & ~(long)(StoreFormat.BlockBytes - 1), this, expectedFirst, expectedLast);
-            var stored = new AtomicBlocks(draft, cipher, salt);
+            var stored = new AtomicBlocks(draft, cipher?.Cipher, salt);
             outcome = volume.WriteAtomic(draft.Pieces, ref stored, mayWait);
             if (outcome != VolumeOutcome.Changed)
                 return outcome;

@@ -248,15 +248,13 @@ internal sealed partial class Disk
                 target.CopyTo(bytes);
             }
 
-            if (Crc32C.Compute(bytes) != entry.Checksum)
+            if (Crc32C.Compute(bytes) != entry.Checksum || !Decrypt(in entry, bytes))
             {
                 target.Clear();
                 failedAt = (block + i) << StoreFormat.BlockShift;
                 return VolumeOutcome.Damaged;
             }
 
-            if (!Decrypt(in entry, bytes))
-                return VolumeOutcome.Damaged;
             if (!inOnePiece && cipher is not null)
                 target.CopyFrom(bytes);
         }
@@ -307,14 +305,14 @@ internal sealed partial class Disk
         return VolumeOutcome.Success;
     }
 
-    /// <summary>Decrypts stored bytes in place where the entry says they are encrypted; false where there is no key for them.</summary>
+    /// <summary>Decrypts stored bytes in place where the entry says they are encrypted; false where there is no key for them (any more).</summary>
     private bool Decrypt(in MapEntry entry, Span<byte> bytes)
     {
         if ((entry.Encoding & ExtentEncoding.Xts) == 0)
             return true;
-        if (cipher is null)
+        if (cipher is not { } mine || entry.ExtentId < mine.FirstExtent)
             return false;
-        cipher.Decrypt(bytes, bytes, entry.ExtentId, ExtentTweak.High(salt, entry.IsCompressed ? 0 : entry.IndexInExtent));
+        mine.Cipher.Decrypt(bytes, bytes, entry.ExtentId, ExtentTweak.High(salt, entry.IsCompressed ? 0 : entry.IndexInExtent));
         return true;
     }
 }

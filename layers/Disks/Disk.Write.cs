@@ -75,7 +75,7 @@ internal sealed partial class Disk
             {
                 var encoding = ExtentEncoding.Lz4 | (cipher is null ? ExtentEncoding.Raw : ExtentEncoding.Xts);
                 var address = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(scratch.Stored)); // Native memory: it does not move.
-                var packedSource = new PackedSource(address, cipher, salt);
+                var packedSource = new PackedSource(address, cipher?.Cipher, salt);
                 return volume.WriteExtent(page, first, count, encoding, packed, ref packedSource, mayWait, expected, use);
             }
 
@@ -84,7 +84,7 @@ internal sealed partial class Disk
 
         if (cipher is not null)
         {
-            var encrypted = new RawXtsSource(source, cipher, salt);
+            var encrypted = new RawXtsSource(source, cipher.Cipher, salt);
             return volume.WriteExtent(page, first, count, ExtentEncoding.Xts, (int)source.Length, ref encrypted, mayWait, expected, use);
         }
 

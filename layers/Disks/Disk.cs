@@ -6,27 +6,30 @@ namespace CowScsi.Layers;
 /// <summary>
 /// A disk or snapshot, open: the copy-on-write overlay of 4 KiB blocks over a base image, with compression and encryption of what is
 /// written. Requests run on the caller's thread as long as nothing must be waited for; a request that must wait is run again from its
-/// start on a waiting thread. (Reads are in Disk.Read.cs, changes in Disk.Write.cs.)
+/// start on a waiting thread. (Reads are in Disk.Read.cs, changes in Disk.Write.cs, the change
+/// of the data key in Disk.Keys.cs.)
 /// </summary>
 internal sealed partial class Disk : BlockDevice
 {
     private readonly Volume volume;
     private readonly BaseImage? baseImage;
-    private readonly XtsCipher? cipher;
+    private readonly KeyRing? keys;
     private readonly Compression compression;
     private readonly ulong salt;
-    private readonly Guid keyId;
     private BlockGeometry geometry;
     private volatile bool closed;
     private int underWay;
 
-    /// <param name="keyId">Names the data key that <paramref name="cipher"/> has; clones share their origin's. Empty where there is none.</param>
-    public Disk(Volume volume, BaseImage? baseImage, XtsCipher? cipher, Guid keyId, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
+    /// <summary>Null where nothing is encrypted. Changes only while no request is under way (Disk.Keys.cs).</summary>
+    private DiskCipher? cipher;
+
+    /// <param name="keys">Replaces the data key that <paramref name="cipher"/> has; null where that cannot be.</param>
+    public Disk(Volume volume, BaseImage? baseImage, DiskCipher? cipher, KeyRing? keys, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
     {
-        this.keyId = keyId;
         this.volume = volume;
         this.baseImage = baseImage;
         this.cipher = cipher;
+        this.keys = keys;
         this.compression = compression;
         this.salt = salt;
         geometry = new BlockGeometry(sizeBytes, logicalBlockBytes, StoreFormat.BlockBytes, StoreFormat.PageBytes, StoreFormat.BlockBytes, volume.IsReadOnly, HasVolatileCache: !volume.IsReadOnly)
@@ -43,13 +46,16 @@ internal sealed partial class Disk : BlockDevice
     public ulong BaseBlocks => baseImage is null ? 0 : ((ulong)baseImage.SizeBytes + StoreFormat.BlockBytes - 1) >> StoreFormat.BlockShift;
 
     /// <summary>True where what either stores can be read with the other's key: both have the same one, or none.</summary>
-    public bool SharesKeyWith(Disk other) => keyId == other.keyId;
+    public bool SharesKeyWith(Disk other) => Volatile.Read(ref cipher)?.KeyId == Volatile.Read(ref other.cipher)?.KeyId;
 
-    /// <summary>Counts a request of several steps in, so that closing waits for <see cref="End"/>; false where the disk is closed.</summary>
+    /// <summary>
+    /// Counts a request of several steps in, so that closing and <see cref="Pause"/> wait for <see cref="End"/>; false where the disk is closed,
+    /// or stands still for a moment (<see cref="IsPaused"/>).
+    /// </summary>
     public bool TryBegin()
     {
         Interlocked.Increment(ref underWay);
-        if (!closed)
+        if (!closed && !isPaused && !isKeyLost)
             return true;
         Leave();
         return false;
@@ -146,6 +152,8 @@ internal sealed partial class Disk : BlockDevice
     {
         try
         {
+            if (isKeyLost)
+                return BlockResult.Fail(kind == DiskJob.Kind.Read ? BlockOutcome.Unreadable : BlockOutcome.WriteFault, offsetBytes);
             Run(kind, offsetBytes, lengthBytes, buffer, mayWait: true, out var result);
             return result;
         }
@@ -192,6 +200,9 @@ internal sealed partial class Disk : BlockDevice
     /// <summary>Runs a request as far as it goes without waiting; where it must wait, it stays under way for <see cref="RunWaiting"/>.</summary>
     private bool Try(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out BlockResult result)
     {
+        result = default;
+        if (isPaused)
+            return false;
         var ended = true;
         try
         {
@@ -221,7 +232,7 @@ internal sealed partial class Disk : BlockDevice
     private bool Enter(long offsetBytes, long lengthBytes, bool changes, out BlockResult refused)
     {
         Interlocked.Increment(ref underWay);
-        if (!(changes ? RefuseChange(offsetBytes, lengthBytes, out refused) : Refuse(offsetBytes, lengthBytes, out refused)))
+        if (!(changes ? RefuseChange(offsetBytes, lengthBytes, out refused) : Refuse(offsetBytes, lengthBytes, changes: false, out refused)))
             return true;
         Leave();
         return false;
@@ -263,11 +274,13 @@ internal sealed partial class Disk : BlockDevice
         }
     }
 
-    private bool Refuse(long offsetBytes, long lengthBytes, out BlockResult refused)
+    private bool Refuse(long offsetBytes, long lengthBytes, bool changes, out BlockResult refused)
     {
         refused = default;
         if (closed)
             refused = BlockResult.Fail(BlockOutcome.Closed);
+        else if (isKeyLost)
+            refused = BlockResult.Fail(changes ? BlockOutcome.WriteFault : BlockOutcome.Unreadable, offsetBytes);
         else if (!IsInside(Geometry, offsetBytes, lengthBytes))
             refused = BlockResult.Fail(BlockOutcome.OutOfRange);
         else if (lengthBytes == 0)
@@ -285,7 +298,7 @@ internal sealed partial class Disk : BlockDevice
             return true;
         }
 
-        return Refuse(offsetBytes, lengthBytes, out refused);
+        return Refuse(offsetBytes, lengthBytes, changes: true, out refused);
     }
 
     private static BlockResult ToResult(FileOutcome outcome) =>

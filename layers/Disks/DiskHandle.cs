@@ -45,6 +45,10 @@ internal sealed class DiskHandle : BlockDevice
             : disk.CopyFromAsync(handle.disk, sourceOffsetBytes, offsetBytes, lengthBytes);
     }
 
+    public override bool CanEraseKey => !IsClosed && disk.CanEraseKey;
+
+    public override ValueTask<BlockResult> EraseKeyAsync() => IsClosed ? new(BlockResult.Fail(BlockOutcome.Closed)) : disk.EraseKeyAsync();
+
     public override BlockSpace? GetSpace() => disk.GetSpace();
 
     public override AllocationRun GetAllocation(long offsetBytes, long lengthBytes) => disk.GetAllocation(offsetBytes, lengthBytes);

@@ -37,7 +37,7 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         job.lengthBytes = lengthBytes;
         job.buffer = buffer;
         var task = new ValueTask<BlockResult>(job, job.core.Version);
-        IoThreads.Queue(job);
+        disk.Queue(job);
         return task;
     }
 

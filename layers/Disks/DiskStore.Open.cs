@@ -7,7 +7,6 @@ public sealed partial class DiskStore
 {
     private readonly Lock opening = new();
     private readonly Dictionary<DiskId, OpenDiskEntry> open = [];
-    private readonly Dictionary<Guid, DataKey> keys = [];
     private bool disposed;
 
     private sealed class OpenDiskEntry(Disk disk)
@@ -33,7 +32,7 @@ public sealed partial class DiskStore
                 var parts = Prepare(row, passphrase);
                 try
                 {
-                    entry = new OpenDiskEntry(new Disk(store.OpenHead(row.Id), parts.Base, parts.Cipher, parts.KeyId, parts.Compression, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes));
+                    entry = new OpenDiskEntry(new Disk(store.OpenHead(row.Id), parts.Base, parts.Cipher, keys, parts.Compression, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes));
                 }
                 catch
                 {
@@ -61,7 +60,7 @@ public sealed partial class DiskStore
             var parts = Prepare(row, passphrase);
             try
             {
-                return new Disk(store.OpenSnapshot(source.Id), parts.Base, parts.Cipher, parts.KeyId, parts.Compression, store.TweakSalt, source.SizeBytes, row.LogicalBlockBytes);
+                return new Disk(store.OpenSnapshot(source.Id), parts.Base, parts.Cipher, keys: null, parts.Compression, store.TweakSalt, source.SizeBytes, row.LogicalBlockBytes);
             }
             catch
             {
@@ -122,8 +121,7 @@ public sealed partial class DiskStore
         }
         finally
         {
-            foreach (var key in keys.Values)
-                key.Dispose();
+            keys.Dispose();
         }
 
         return ValueTask.CompletedTask;
@@ -155,7 +153,7 @@ public sealed partial class DiskStore
         {
             // Zeroing needs no key: whole blocks become map entries, and sizes are multiples of a block.
             var attributes = DiskAttributes.Read(row);
-            disk = new Disk(store.OpenHead(row.Id), attributes.Base is null ? null : OpenBase(row, attributes), cipher: null, keyId: default, Compression.None, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes);
+            disk = new Disk(store.OpenHead(row.Id), attributes.Base is null ? null : OpenBase(row, attributes), cipher: null, keys: null, Compression.None, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes);
         }
 
         try
@@ -172,14 +170,13 @@ public sealed partial class DiskStore
         }
     }
 
-    private (BaseImage? Base, XtsCipher? Cipher, Guid KeyId, Compression Compression) Prepare(DiskRow row, ReadOnlySpan<byte> passphrase)
+    private (BaseImage? Base, DiskCipher? Cipher, Compression Compression) Prepare(DiskRow row, ReadOnlySpan<byte> passphrase)
     {
         var attributes = DiskAttributes.Read(row);
-        var keyId = Guid.Empty;
-        var cipher = attributes.Encryption == Encryption.None ? null : new XtsCipher(KeyOf(row, attributes, passphrase, out keyId).Bytes);
+        var cipher = attributes.Encryption == Encryption.None ? null : keys.Open(row, attributes.KeySlots.Span, passphrase);
         try
         {
-            return (attributes.Base is null ? null : OpenBase(row, attributes), cipher, keyId, attributes.Compression);
+            return (attributes.Base is null ? null : OpenBase(row, attributes), cipher, attributes.Compression);
         }
         catch
         {
@@ -197,20 +194,5 @@ public sealed partial class DiskStore
         image.Dispose();
         throw new StoreException(StoreError.Corrupt,
             $"the base image '{attributes.Base!.Path}' of disk '{row.Name}' has {found} bytes instead of {attributes.BaseBytes}: it was changed; put the original back");
-    }
-
-    private DataKey KeyOf(DiskRow row, DiskAttributes attributes, ReadOnlySpan<byte> passphrase, out Guid keyId)
-    {
-        var slots = KeySlotSet.Read(attributes.KeySlots.Span, $"disk '{row.Name}'");
-        keyId = slots.Id;
-        if (keys.TryGetValue(slots.Id, out var loaded))
-            return loaded; // Clones share their origin's key: one passphrase, one derivation.
-        if (passphrase.IsEmpty)
-            throw new StoreException(StoreError.Key, $"disk '{row.Name}' is encrypted: give its passphrase (--passphrase-file FILE)");
-
-        if (!slots.TryUnlock(passphrase, out var key))
-            throw new StoreException(StoreError.Key, $"the passphrase does not open disk '{row.Name}'");
-        keys.Add(slots.Id, key);
-        return key;
     }
 }

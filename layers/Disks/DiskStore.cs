@@ -10,24 +10,44 @@ namespace CowScsi.Layers;
 public sealed partial class DiskStore : IAsyncDisposable
 {
     private readonly Store store;
+    private readonly KeyRing keys;
 
-    /// <summary>Over a store that is open already: of tests, which own the files beneath it.</summary>
-    internal DiskStore(Store store) => this.store = store;
+    /// <summary>Over a store that is open: of tests too, which own the files beneath it.</summary>
+    internal DiskStore(Store store, Action<string>? notice = null)
+    {
+        this.store = store;
+        keys = new KeyRing(store, notice);
+    }
 
     public string Directory => store.Path;
 
     public Guid Id => store.Id;
 
     /// <summary>Makes a new, empty store in a directory that is missing or empty.</summary>
-    public static DiskStore Create(string directory, StoreOptions options) => new(Store.Create(directory, options));
+    public static DiskStore Create(string directory, StoreOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        return new(Store.Create(directory, options), options.Notice);
+    }
 
     /// <summary>Opens a store for this process alone; recovers it where it was not closed cleanly.</summary>
-    /// <remarks>Disks whose import an earlier process did not complete are removed, and the operator is told.</remarks>
+    /// <remarks>
+    /// Disks whose import an earlier process did not complete are removed, keys whose destruction it did not complete are destroyed, and the
+    /// operator is told.
+    /// </remarks>
     public static DiskStore Open(string directory, StoreOptions options)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var store = new DiskStore(Store.Open(directory, options));
-        store.RemoveLeftovers(options.Notice);
+        return Begin(Store.Open(directory, options), options.Notice);
+    }
+
+    /// <summary>Goes on where an earlier process was cut off.</summary>
+    internal static DiskStore Begin(Store opened, Action<string>? notice)
+    {
+        var store = new DiskStore(opened, notice);
+        store.RemoveLeftovers(notice);
+        if (opened.HasFeatures(StoreFormat.FeatureKeyFiles))
+            store.keys.Settle();
         return store;
     }
 
@@ -75,20 +95,53 @@ public sealed partial class DiskStore : IAsyncDisposable
         CheckSize(size);
         if (size < baseBytes)
             throw new StoreException(StoreError.Invalid, $"size {size} is smaller than the base image's {baseBytes} bytes; give at least that, or leave the size out");
-        ReadOnlyMemory<byte> slots = default;
-        if (spec.Encryption != Encryption.None)
-            slots = NewKey(spec, passphrase);
-        var features = (spec.Compression == Compression.Lz4 ? StoreFormat.FeatureLz4 : 0) | (spec.Encryption != Encryption.None ? StoreFormat.FeatureEncryption : 0);
-        store.RequireFeatures(features);
-        var attributes = new DiskAttributes(spec.Compression, spec.Encryption, spec.Base, baseBytes, slots);
-        return Describe(store.CreateDisk(spec.Name, size, spec.LogicalBlockBytes, attributes.ToBytes()));
+        var isEncrypted = spec.Encryption != Encryption.None;
+        if (isEncrypted && passphrase.IsEmpty)
+            throw new StoreException(StoreError.Key, $"disk '{spec.Name}' is to be encrypted: give a passphrase");
+        store.RequireFeatures(
+            (spec.Compression == Compression.Lz4 ? StoreFormat.FeatureLz4 : 0) |
+            (isEncrypted ? StoreFormat.FeatureEncryption | StoreFormat.FeatureKeyFiles : 0));
+        var slots = isEncrypted ? keys.Create(passphrase, spec.KeyCost) : [];
+        try
+        {
+            var attributes = new DiskAttributes(spec.Compression, spec.Encryption, spec.Base, baseBytes, slots);
+            return Describe(store.CreateDisk(spec.Name, size, spec.LogicalBlockBytes, attributes.ToBytes()));
+        }
+        catch
+        {
+            // Where the catalog has the disk all the same, its key stays.
+            keys.DestroyUnused(slots);
+            throw;
+        }
     }
 
-    /// <summary>Deletes a disk with all its snapshots; refuses while it is open or clones of its snapshots exist, and names them.</summary>
+    /// <summary>
+    /// Deletes a disk with all its snapshots; refuses while it is open or clones of its snapshots exist, and names them. The data key of an
+    /// encrypted disk is destroyed with the last disk that has it, as far as the file system below writes over what it is told to.
+    /// </summary>
     public void DeleteDisk(string name)
     {
-        store.DeleteDisk(name, UnitSettingsOf(Row(name).Uuid));
+        var row = Row(name);
+        store.DeleteDisk(name, UnitSettingsOf(row.Uuid));
         ForgetImport(name);
+        DestroyKey(row);
+    }
+
+    private void DestroyKey(DiskRow deleted)
+    {
+        if (!DiskAttributes.TryRead(deleted.Attributes.Span, out var attributes, out _) || attributes.KeySlots.IsEmpty)
+            return;
+        try
+        {
+            keys.DestroyUnused(attributes.KeySlots.Span);
+        }
+        catch (StoreException failure)
+        {
+            throw new StoreException(
+                failure.Error,
+                $"disk '{deleted.Name}' was deleted, and its key could not be destroyed yet: {failure.Message}; the next opening of the store tries again",
+                failure);
+        }
     }
 
     /// <summary>Seals the disk's head under a name, in constant time, ordered exactly with the writes around it.</summary>
@@ -137,17 +190,6 @@ public sealed partial class DiskStore : IAsyncDisposable
     }
 
     private static long RoundUpToBlock(long bytes) => (bytes + StoreFormat.BlockBytes - 1) & ~(long)(StoreFormat.BlockBytes - 1);
-
-    private static byte[] NewKey(DiskSpec spec, ReadOnlySpan<byte> passphrase)
-    {
-        if (passphrase.IsEmpty)
-            throw new StoreException(StoreError.Key, $"disk '{spec.Name}' is to be encrypted: give a passphrase");
-        var set = KeySlotSet.Create(passphrase, out var key, spec.KeyCost);
-        key.Dispose();
-        var bytes = new byte[set.Length];
-        set.Write(bytes);
-        return bytes;
-    }
 
     private DiskRow Row(string name) =>
         store.FindDisk(name) ?? throw new StoreException(StoreError.NotFound, $"no disk '{name}' in '{store.Path}'; 'vdisk list' shows what there is");

@@ -62,6 +62,8 @@ internal sealed class ReferenceCopy
         copy.reached = head;
         while (copy.reached < end)
         {
+            await destination.Resumed;
+            await source.Resumed;
             await new IoThreads.Turn();
             var refused = copy.Refer(end);
             var moved = await copy.MoveAsync();
@@ -79,12 +81,13 @@ internal sealed class ReferenceCopy
     /// <summary>Refers to the pages of one turn; null, or why it cannot go on at <see cref="reached"/>.</summary>
     private CopyResult? Refer(long end)
     {
+        // A disk that stands still is waited for without a thread, before the next turn.
         if (!destination.TryBegin())
-            return CopyResult.Fail(BlockOutcome.Closed, CopySide.Destination);
+            return destination.IsPaused ? null : CopyResult.Fail(BlockOutcome.Closed, CopySide.Destination);
         try
         {
             if (!source.TryBegin())
-                return CopyResult.Fail(BlockOutcome.Closed, CopySide.Source);
+                return source.IsPaused ? null : CopyResult.Fail(BlockOutcome.Closed, CopySide.Source);
             try
             {
                 return ReferWhileOpen(end);

@@ -5,7 +5,7 @@ using CowScsi.Engine;
 namespace CowScsi.Layers;
 
 /// <summary>
-/// One key slot: the data key, wrapped under a key that is derived from one passphrase.
+/// One key slot: the disk key (of a table of version 1: the data key), wrapped under a key that is derived from one passphrase.
 /// </summary>
 /// <remarks>
 /// 144 bytes, little-endian; the fields are in <see cref="Layout"/>, docs/format.md has their meaning ("Key slots"). The additional
@@ -53,7 +53,7 @@ internal sealed class KeySlot
         StoredField.Of("salt", FieldKind.Secret, SaltOffset, SaltBytes),
         StoredField.Of("nonce", FieldKind.Secret, NonceOffset, NonceBytes),
         StoredField.Of("reserved", FieldKind.Zero, Reserved2Offset, 4),
-        StoredField.Of("wrapped_key", FieldKind.Secret, WrappedKeyOffset, DataKey.Length),
+        StoredField.Of("wrapped_key", FieldKind.Secret, WrappedKeyOffset, LockedKey.Length),
         StoredField.Of("tag", FieldKind.Secret, TagOffset, TagBytes));
 
     internal required byte Number { get; init; }
@@ -64,7 +64,7 @@ internal sealed class KeySlot
 
     internal byte[] Nonce { get; } = new byte[NonceBytes];
 
-    internal byte[] WrappedKey { get; } = new byte[DataKey.Length];
+    internal byte[] WrappedKey { get; } = new byte[LockedKey.Length];
 
     internal byte[] Tag { get; } = new byte[TagBytes];
 
@@ -117,7 +117,7 @@ internal sealed class KeySlot
         slot = new KeySlot { Number = source[NumberOffset], Cost = cost };
         source.Slice(SaltOffset, SaltBytes).CopyTo(slot.Salt);
         source.Slice(NonceOffset, NonceBytes).CopyTo(slot.Nonce);
-        source.Slice(WrappedKeyOffset, DataKey.Length).CopyTo(slot.WrappedKey);
+        source.Slice(WrappedKeyOffset, LockedKey.Length).CopyTo(slot.WrappedKey);
         source.Slice(TagOffset, TagBytes).CopyTo(slot.Tag);
         return true;
     }

@@ -10,8 +10,8 @@ namespace CowScsi.Layers;
 public readonly record struct KeySlotInfo(int Number, KeySlotCost Cost);
 
 /// <summary>
-/// The passphrases that open one data key: up to 8 slots, each wrapping the same key. Immutable: adding and removing give a new set,
-/// which is in force once its bytes are stored. Safe for any number of threads.
+/// The passphrases that open one disk key (<see cref="WrapsDiskKey"/>) or, in tables of version 1, one data key: up to 8 slots, each wrapping
+/// the same key. Immutable: adding and removing give a new set, which is in force once its bytes are stored. Safe for any number of threads.
 /// </summary>
 /// <remarks>
 /// Every method that takes a passphrase computes Argon2id for tens of milliseconds up to minutes, by the cost of the slots. Passphrases
@@ -41,25 +41,36 @@ public sealed class KeySlotSet
             slots[i] = new KeySlotInfo(table.Slots[i].Number, table.Slots[i].Cost);
     }
 
-    /// <summary>Identity of the data key: the same for every disk that inherits it, whatever its slots.</summary>
+    /// <summary>Identity of the key that the slots wrap: the same for every disk that inherits it, whatever its slots.</summary>
     public Guid Id => new(table.SetId);
+
+    /// <summary>True where the slots wrap a disk key, and the data key lies in the set's key file; false where they wrap the data key itself.</summary>
+    public bool WrapsDiskKey => table.WrapsDiskKey;
+
+    /// <summary>Where they wrap a disk key: the least generation that the key file may be of.</summary>
+    internal ulong Generation => table.Generation;
+
+    internal ReadOnlySpan<byte> SetId => table.SetId;
 
     public IReadOnlyList<KeySlotInfo> Slots => slots;
 
     /// <summary>Length of the stored form in bytes.</summary>
     public int Length => table.Length;
 
-    /// <summary>A new random data key with its first slot. The caller disposes the key.</summary>
-    public static KeySlotSet Create(ReadOnlySpan<byte> passphrase, out DataKey key, KeySlotCost cost)
+    /// <summary>A new random disk key with its first slot. The caller disposes the key.</summary>
+    public static KeySlotSet Create(ReadOnlySpan<byte> passphrase, out LockedKey key, KeySlotCost cost) => Create(passphrase, out key, cost, generation: 1);
+
+    /// <summary>The same of either version: generation 0 makes slots of version 1, around a data key; no disk gets such any more.</summary>
+    internal static KeySlotSet Create(ReadOnlySpan<byte> passphrase, out LockedKey key, KeySlotCost cost, ulong generation)
     {
         CheckPassphrase(passphrase);
         CheckCost(cost);
-        var fresh = DataKey.Generate();
+        var fresh = LockedKey.Generate();
         try
         {
             var setId = RandomNumberGenerator.GetBytes(KeySlotTable.IdBytes);
             var slot = Wrap(fresh, 1, setId, passphrase, cost);
-            var set = new KeySlotSet(new KeySlotTable(setId, KeyCheck(fresh, setId), [slot]));
+            var set = new KeySlotSet(new KeySlotTable(setId, KeyCheck(fresh, setId, generation != 0), [slot], generation));
             key = fresh;
             return set;
         }
@@ -98,9 +109,12 @@ public sealed class KeySlotSet
     /// <summary>Writes the stored form: <see cref="Length"/> bytes.</summary>
     public void Write(Span<byte> destination) => table.Write(destination);
 
-    /// <summary>Opens the data key with the first slot that the passphrase fits. The caller disposes the key.</summary>
+    /// <summary>The same slots, that take no key file of an earlier generation.</summary>
+    internal KeySlotSet WithGeneration(ulong generation) => new(new KeySlotTable(table.SetId, table.KeyCheck, table.Slots, generation));
+
+    /// <summary>Opens the key with the first slot that the passphrase fits. The caller disposes the key.</summary>
     /// <exception cref="StoreException"><see cref="StoreError.Key"/>: it fits none, or is empty.</exception>
-    public DataKey Unlock(ReadOnlySpan<byte> passphrase) =>
+    public LockedKey Unlock(ReadOnlySpan<byte> passphrase) =>
         TryUnlock(passphrase, out var key)
             ? key
             : throw new StoreException(
@@ -108,7 +122,7 @@ public sealed class KeySlotSet
                 $"the passphrase fits none of the {Count(slots.Length)}: give the one that was set for this disk");
 
     /// <summary>As <see cref="Unlock"/>; false where the passphrase fits no slot. An empty passphrase is refused by an exception.</summary>
-    public bool TryUnlock(ReadOnlySpan<byte> passphrase, [NotNullWhen(true)] out DataKey? key)
+    public bool TryUnlock(ReadOnlySpan<byte> passphrase, [NotNullWhen(true)] out LockedKey? key)
     {
         CheckPassphrase(passphrase);
         foreach (var slot in table.Slots)
@@ -122,17 +136,17 @@ public sealed class KeySlotSet
     }
 
     /// <summary>
-    /// A set with one more slot for the same data key. Throws <see cref="StoreError.Invalid"/> where all slots are taken and
+    /// A set with one more slot for the same key. Throws <see cref="StoreError.Invalid"/> where all slots are taken and
     /// <see cref="StoreError.Key"/> where <paramref name="key"/> is not this set's.
     /// </summary>
     /// <param name="number">Number of the new slot: the lowest that is free.</param>
-    public KeySlotSet AddSlot(DataKey key, ReadOnlySpan<byte> passphrase, KeySlotCost cost, out int number)
+    public KeySlotSet AddSlot(LockedKey key, ReadOnlySpan<byte> passphrase, KeySlotCost cost, out int number)
     {
         ArgumentNullException.ThrowIfNull(key);
         CheckPassphrase(passphrase);
         CheckCost(cost);
         if (!Owns(key))
-            throw new StoreException(StoreError.Key, "the data key is not the one of these key slots: open the disk that they belong to");
+            throw new StoreException(StoreError.Key, "the key is not the one of these key slots: open the disk that they belong to");
         if (table.Slots.Length == SlotsMax)
             throw new StoreException(StoreError.Invalid, $"all {SlotsMax} key slots are in use: remove one first");
 
@@ -142,7 +156,7 @@ public sealed class KeySlotSet
         number = index + 1;
         var added = Wrap(key, (byte)number, table.SetId, passphrase, cost);
         KeySlot[] all = [.. table.Slots[..index], added, .. table.Slots[index..]];
-        return new KeySlotSet(new KeySlotTable(table.SetId, table.KeyCheck, all));
+        return new KeySlotSet(new KeySlotTable(table.SetId, table.KeyCheck, all, table.Generation));
     }
 
     /// <summary>
@@ -165,7 +179,7 @@ public sealed class KeySlotSet
                 $"key slot {number} is the last one, the data could never be read again: add another first");
         }
         KeySlot[] rest = [.. table.Slots[..index], .. table.Slots[(index + 1)..]];
-        return new KeySlotSet(new KeySlotTable(table.SetId, table.KeyCheck, rest));
+        return new KeySlotSet(new KeySlotTable(table.SetId, table.KeyCheck, rest, table.Generation));
     }
 
     /// <summary>The number of the first slot that a passphrase fits, or 0.</summary>
@@ -183,14 +197,14 @@ public sealed class KeySlotSet
         return 0;
     }
 
-    /// <summary>True where <paramref name="key"/> is the data key that these slots wrap.</summary>
-    public bool Owns(DataKey key)
+    /// <summary>True where <paramref name="key"/> is the one that these slots wrap.</summary>
+    public bool Owns(LockedKey key)
     {
         ArgumentNullException.ThrowIfNull(key);
-        return CryptographicOperations.FixedTimeEquals(KeyCheck(key, table.SetId), table.KeyCheck);
+        return CryptographicOperations.FixedTimeEquals(KeyCheck(key, table.SetId, WrapsDiskKey), table.KeyCheck);
     }
 
-    private static KeySlot Wrap(DataKey key, byte number, byte[] setId, ReadOnlySpan<byte> passphrase, KeySlotCost cost)
+    private static KeySlot Wrap(LockedKey key, byte number, byte[] setId, ReadOnlySpan<byte> passphrase, KeySlotCost cost)
     {
         var slot = new KeySlot { Number = number, Cost = cost };
         RandomNumberGenerator.Fill(slot.Salt);
@@ -206,7 +220,7 @@ public sealed class KeySlotSet
         return slot;
     }
 
-    private bool TryUnwrap(KeySlot slot, ReadOnlySpan<byte> passphrase, [NotNullWhen(true)] out DataKey? key)
+    private bool TryUnwrap(KeySlot slot, ReadOnlySpan<byte> passphrase, [NotNullWhen(true)] out LockedKey? key)
     {
         using var page = new LockedPage();
         var kek = page.Bytes(KekBytes);
@@ -214,7 +228,7 @@ public sealed class KeySlotSet
         WriteAssociated(slot, table.SetId, associated);
         Argon2.DeriveId(passphrase, slot.Salt, slot.Cost, kek);
 
-        var unwrapped = DataKey.Empty();
+        var unwrapped = LockedKey.Empty();
         try
         {
             using var gcm = new AesGcm(kek, KeySlot.TagBytes);
@@ -246,10 +260,10 @@ public sealed class KeySlotSet
         setId.CopyTo(associated[KeySlot.HeaderBytes..]);
     }
 
-    private static byte[] KeyCheck(DataKey key, byte[] setId)
+    private static byte[] KeyCheck(LockedKey key, byte[] setId, bool isDiskKey)
     {
         Span<byte> message = stackalloc byte[16 + KeySlotTable.IdBytes];
-        "CowScsi data key"u8.CopyTo(message);
+        (isDiskKey ? "CowScsi disk key"u8 : "CowScsi data key"u8).CopyTo(message);
         setId.CopyTo(message[16..]);
         Span<byte> mac = stackalloc byte[HMACSHA256.HashSizeInBytes];
         HMACSHA256.HashData(key.Bytes, message, mac);

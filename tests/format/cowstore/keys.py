@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from . import CannotRun, Damage
 from .crc32c import crc
+from .keyfile import DataKey, open_key_file
 from .structures import BLOCK, CIPHER_XTS, CODEC_LZ4, demand
 
 _GCM_SET_IVLEN, _GCM_SET_TAG = 9, 0x11  # EVP_CTRL_AEAD_..., <openssl/evp.h>
@@ -43,6 +44,7 @@ class KeySlot:
 class KeySlotTable:
     set_id: bytes
     key_check: bytes
+    generation: int  # 0 in version 1, whose slots wrap the data key itself
     slots: list
 
 
@@ -50,13 +52,16 @@ def read_table(data, where):
     where = f"{where}: key slot table"
     demand(len(data) >= 48 and data[:8] == b"CSKEYSET", where, "T1", "not 48 bytes that begin with the magic")
     version, slot_count, stored_crc, set_id, key_check = struct.unpack_from("<HHI16s16s", data, 8)
-    demand(version == 1, where, "T2", f"version is {version}")
-    demand(1 <= slot_count <= 8 and len(data) == 48 + 144 * slot_count, where, "T3", f"{slot_count} slots in {len(data)} bytes")
+    demand(version in (1, 2), where, "T2", f"version is {version}")
+    header = 56 if version == 2 else 48
+    demand(1 <= slot_count <= 8 and len(data) == header + 144 * slot_count, where, "T3", f"{slot_count} slots in {len(data)} bytes")
     demand(stored_crc == crc(data[16:], crc(data[:12] + bytes(4))), where, "T4", "checksum does not match")
     demand(any(set_id), where, "T5", "set_id is zero")
-    slots = [_read_slot(data[at:at + 144], set_id, f"{where}: T6: slot at {at}") for at in range(48, len(data), 144)]
+    slots = [_read_slot(data[at:at + 144], set_id, f"{where}: T6: slot at {at}") for at in range(header, len(data), 144)]
     demand(all(one.number < next_one.number for one, next_one in zip(slots, slots[1:])), where, "T7", "slot numbers do not ascend")
-    return KeySlotTable(set_id, key_check, slots)
+    generation = struct.unpack_from("<Q", data, 48)[0] if version == 2 else 0
+    demand(version == 1 or generation != 0, where, "T8", "generation is 0")
+    return KeySlotTable(set_id, key_check, generation, slots)
 
 
 def _read_slot(data, set_id, where):
@@ -82,16 +87,17 @@ def _key_encryption_key(passphrase, salt, passes, memory_kib, lanes):
     return kek.raw
 
 
-def open_table(table, passphrase, where):
-    """The 64-byte data key, from the first slot that the passphrase opens."""
+def open_table(table, passphrase, directory, remarks, where):
+    """The data key, by the first slot that the passphrase opens: what it wraps, or what the key file has under that."""
+    label = b"CowScsi disk key" if table.generation else b"CowScsi data key"
     for slot in table.slots:
         kek = _key_encryption_key(passphrase, slot.salt, slot.passes, slot.memory_kib, slot.lanes)
-        data_key = _gcm_open(kek, slot.nonce, slot.authenticated, slot.wrapped_key, slot.tag)
-        if data_key is None:
+        key = _gcm_open(kek, slot.nonce, slot.authenticated, slot.wrapped_key, slot.tag)
+        if key is None:
             continue
-        proof = hmac.new(data_key, b"CowScsi data key" + table.set_id, "sha256").digest()[:16]
+        proof = hmac.new(key, label + table.set_id, "sha256").digest()[:16]
         demand(hmac.compare_digest(proof, table.key_check), where, "key_check", "the slot holds a key of another set")
-        return data_key
+        return open_key_file(directory, table, key, _gcm_open, remarks) if table.generation else DataKey(key, 0)
     raise CannotRun(f"{where}: the passphrase opens none of its {len(table.slots)} key slots")
 
 
@@ -153,8 +159,9 @@ def decode(extent_id, encoding, unit, blocks, stored, data_key, salt, where):
     compressed = encoding & CODEC_LZ4
     if encoding & CIPHER_XTS:
         demand(data_key is not None, where, "encoding", "it is encrypted, its disk is not")
+        demand(extent_id >= data_key.first_extent, where, "first_extent", "it was stored under a data key that is destroyed")
         unit_bytes = len(stored) if compressed else BLOCK
         stored = b"".join(
-            xts_decrypt(data_key, struct.pack("<QB7s", extent_id, unit + at // unit_bytes, salt), stored[at:at + unit_bytes])
+            xts_decrypt(data_key.key, struct.pack("<QB7s", extent_id, unit + at // unit_bytes, salt), stored[at:at + unit_bytes])
             for at in range(0, len(stored), unit_bytes))
     return lz4_decode(stored, blocks * BLOCK, where) if compressed else stored

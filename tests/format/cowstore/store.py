@@ -11,7 +11,7 @@ from .log import Log, read_segments
 from .references import blocks_of
 from .structures import BLOCK, REFERENCE, demand, read_superblock
 
-_KNOWN_INCOMPATIBLE = 0x7  # bit 0 LZ4, bit 1 encryption, bit 2 references
+_KNOWN_INCOMPATIBLE = 0xF  # bit 0 LZ4, bit 1 encryption, bit 2 references, bit 3 key files
 
 
 class Store:
@@ -110,7 +110,8 @@ class Store:
             return None
         if passphrase is None:
             raise CannotRun(f"{disk.name}: it is encrypted; give --passphrase-file")
-        return open_table(read_table(attributes.key_slots, f"disk {disk.name}"), passphrase, f"disk {disk.name}")
+        table = read_table(attributes.key_slots, f"disk {disk.name}")
+        return open_table(table, passphrase, self.directory, self.remarks, f"disk {disk.name}")
 
     def content(self, address, passphrase=None, base=None):
         """Yields (offset, bytes) of all that may not be zero, ascending; the size comes from find."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from . import CannotRun, Damage
 from .catalog import Catalog, read_attributes, read_record
 from .crc32c import crc
+from .keyfile import read_key_file
 from .keys import decode_extent, read_table
 from .references import blocks_of, read_runs
 from .structures import CATALOG_IMAGE, EXTENT, PAGE_BLOCKS, REFERENCE, demand
@@ -31,7 +32,7 @@ def verify(store, passphrase):
                 extents[descriptor.extent_id] = [stored for _, stored in blocks_of(batch, descriptor, payload, where)]
                 blocks += descriptor.blocks
                 key = keys.get(descriptor.layer)
-                if key is not None or not descriptor.encrypted:
+                if not descriptor.encrypted or key is not None and descriptor.extent_id >= key.first_extent:
                     decode_extent(descriptor, payload, key, store.superblock.salt, where)
                     decoded += descriptor.blocks
     text = f"{len(store.log.chain)} batches, {records} records, {blocks} blocks of which {decoded} were decoded"
@@ -58,7 +59,9 @@ def _keys(store, passphrase):
         attributes = read_attributes(disk.attributes, f"disk {disk.name}: attributes")
         if attributes.encryption == 1:
             continue
-        read_table(attributes.key_slots, f"disk {disk.name}")
+        table = read_table(attributes.key_slots, f"disk {disk.name}")
+        if passphrase is None and table.generation:
+            read_key_file(store.directory, table.set_id, store.remarks)
         if passphrase is not None and layer not in keys:
             key = store.data_key(disk, attributes, passphrase)
             keys.update(dict.fromkeys(store.catalog.line(layer), key))

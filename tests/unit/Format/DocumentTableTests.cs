@@ -89,7 +89,7 @@ public sealed class DocumentTableTests
         string[] sources =
         [
             .. SourceTree.Files(".cs").Where(file => (file.StartsWith("engine/Format/", StringComparison.Ordinal) && file != "engine/Format/StoredLayout.cs") || file.StartsWith("engine/Catalog/", StringComparison.Ordinal)),
-            "layers/Disks/DiskAttributes.cs", "layers/Keys/KeySlot.cs", "layers/Keys/KeySlotTable.cs", "engine/Log/LogReader.cs",
+            "layers/Disks/DiskAttributes.cs", "layers/Keys/KeySlot.cs", "layers/Keys/KeySlotTable.cs", "layers/Keys/StoredKey.cs", "engine/Log/LogReader.cs",
         ];
         var pattern = new System.Text.RegularExpressions.Regex(
             @"\b(bytes|slot|header|block|body|payload|target|source|destination|rest|row|descriptors)(\.AsSpan\(|\.Slice\(|\[)\(?[0-9]+(\.\.\]|\]|\)|,| \+)",

@@ -323,6 +323,47 @@ public sealed class LayoutProofTests
             .Field("set_id", (2, 1, 1))
             .Field("key_check", (1, 2, 1))
             .Done("slots");
+        new FieldProof<(byte SetId, byte KeyCheck, ulong Generation)>(
+            KeySlotTable.NewLayout,
+            value => Bytes(KeySlotTable.NewHeaderBytes + KeySlot.Length, bytes => new KeySlotTable(Fill(value.SetId), Fill(value.KeyCheck), [first.Make()], value.Generation).Write(bytes)),
+            "crc",
+            (1, 1, 1))
+            .Fixed("magic", "CSKEYSET"u8).Fixed("version", [2, 0]).Fixed("slot_count", [1, 0])
+            .Field("set_id", (2, 1, 1))
+            .Field("key_check", (1, 2, 1))
+            .Field("generation", (1, 1, 0xFEFEFEFEFEFEFEFE))
+            .Done("slots");
+    }
+
+    private sealed record KeyValues(byte SetId, ulong Generation, Guid KeyId, ulong FirstExtent, byte Nonce, byte Wrapped, byte Tag)
+    {
+        public StoredKey Make()
+        {
+            var setId = new byte[KeySlotTable.IdBytes];
+            setId.AsSpan().Fill(SetId);
+            var key = new StoredKey { SetId = setId, Generation = Generation, KeyId = KeyId, FirstExtent = FirstExtent };
+            key.Nonce.Fill(Nonce);
+            key.Wrapped.Fill(Wrapped);
+            key.Tag.Fill(Tag);
+            return key;
+        }
+    }
+
+    [Fact]
+    public void KeyFileFields()
+    {
+        const ulong All = 0xFEFEFEFEFEFEFEFE;
+        var first = new KeyValues(1, 1, IdA, 1, 1, 1, 1);
+        new FieldProof<KeyValues>(StoredKey.Layout, static value => Bytes(StoredKey.SizeBytes, bytes => value.Make().Write(bytes)), "crc", first)
+            .Fixed("magic", "CSDATKEY"u8).Fixed("version", [1, 0, 0, 0]).Zeros()
+            .Field("set_id", first with { SetId = 2 })
+            .Field("generation", first with { Generation = All })
+            .Field("key_id", first with { KeyId = IdB })
+            .Field("first_extent", first with { FirstExtent = All })
+            .Field("nonce", first with { Nonce = 2 })
+            .Field("wrapped_key", first with { Wrapped = 2 })
+            .Field("tag", first with { Tag = 2 })
+            .Done();
     }
 
     [Fact]

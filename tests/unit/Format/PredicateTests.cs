@@ -64,12 +64,20 @@ public sealed class PredicateTests
         ["A4"] = () => Attributes(static bytes => bytes[3] = 0),
         ["A5"] = () => Attributes(static bytes => bytes[16] = (byte)'.'),
         ["T1"] = () => KeySlots(static bytes => bytes[0] ^= 1),
-        ["T2"] = () => KeySlots(static bytes => bytes[8] = 2),
+        ["T2"] = () => KeySlots(static bytes => bytes[8] = 3),
         ["T3"] = () => KeySlots(static bytes => bytes[10] = 3),
         ["T4"] = () => KeySlots(static bytes => bytes[100] ^= 1, mend: false),
         ["T5"] = () => KeySlots(static bytes => bytes.AsSpan(16, 16).Clear()),
         ["T6"] = () => KeySlots(static bytes => bytes[48] = 0),
         ["T7"] = () => KeySlots(static bytes => bytes[48] = 2),
+        ["T8"] = () => KeySlots(static bytes => bytes[48] = 0, generation: 1),
+        ["F1"] = () => Key(static bytes => bytes[0] ^= 1),
+        ["F2"] = () => Key(static bytes => bytes[8] = 2),
+        ["F3"] = () => Key(static bytes => bytes[4000] ^= 1, mend: false),
+        ["F4"] = () => Key(static bytes => bytes[16] ^= 1),
+        ["F5"] = () => Key(static bytes => bytes[32] = 2),
+        ["F6"] = () => Key(static bytes => bytes.AsSpan(40, 16).Clear()),
+        ["F7"] = () => Key(static bytes => bytes[4095] = 1),
         ["L1"] = () => Slot(static bytes => bytes[0] = 0),
         ["L2"] = () => Slot(static bytes => bytes[1] = 2),
         ["L3"] = () => Slot(static bytes => bytes[2] = 0),
@@ -153,7 +161,9 @@ public sealed class PredicateTests
         Assert.Null(Sound(static _ => { }));
         Assert.Null(Attributes(static _ => { }));
         Assert.Null(KeySlots(static _ => { }));
+        Assert.Null(KeySlots(static _ => { }, generation: 1));
         Assert.Null(Slot(static _ => { }));
+        Assert.Null(Key(static _ => { }));
         Assert.Null(Checkpoint(static _ => { }));
         Assert.Null(Entry(static entry => entry));
         Assert.Null(ExtentFault(0));
@@ -263,17 +273,26 @@ public sealed class PredicateTests
         return DiskAttributes.TryRead(bytes, out _, out var fault) ? null : fault;
     }
 
-    private static byte[] KeySlotBytes()
+    private static byte[] KeySlotBytes(ulong generation = 0)
     {
         var slots = new KeySlot[] { new() { Number = 1, Cost = KeySlotCost.Default }, new() { Number = 2, Cost = KeySlotCost.Default } };
-        var bytes = new byte[KeySlotTable.HeaderBytes + (slots.Length * KeySlot.Length)];
-        new KeySlotTable(StoreId.ToByteArray(), new byte[KeySlotTable.KeyCheckBytes], slots).Write(bytes);
+        var table = new KeySlotTable(StoreId.ToByteArray(), new byte[KeySlotTable.KeyCheckBytes], slots, generation);
+        var bytes = new byte[table.Length];
+        table.Write(bytes);
         return bytes;
     }
 
-    private static string? KeySlots(Action<byte[]> change, bool mend = true)
+    private static string? Key(Action<byte[]> change, bool mend = true)
     {
-        var bytes = KeySlotBytes();
+        var bytes = new byte[StoredKey.SizeBytes];
+        new StoredKey { SetId = StoreId.ToByteArray(), Generation = 3, KeyId = StoreId, FirstExtent = 1 }.Write(bytes);
+        change(bytes);
+        return StoredKey.TryRead(mend ? Mend.Header(bytes) : bytes, StoreId.ToByteArray(), half: 1, out _, out var fault) ? null : fault;
+    }
+
+    private static string? KeySlots(Action<byte[]> change, bool mend = true, ulong generation = 0)
+    {
+        var bytes = KeySlotBytes(generation);
         change(bytes);
         return KeySlotTable.TryRead(mend ? Mend.KeySlots(bytes) : bytes, out _, out var fault) ? null : fault;
     }

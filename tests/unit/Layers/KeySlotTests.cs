@@ -11,6 +11,9 @@ public sealed class KeySlotTests
     /// <summary>One pass over 64 KiB: slots as cheap as Argon2id can usefully be, for tests alone.</summary>
     private static readonly KeySlotCost Cheap = new(1, 64, 1);
 
+    /// <summary>Where the slots of a table begin.</summary>
+    private const int Slots = 56;
+
     private static ReadOnlySpan<byte> Passphrase => "correct horse"u8;
 
     [Fact]
@@ -48,8 +51,8 @@ public sealed class KeySlotTests
         {
             Assert.NotEqual(first.Id, second.Id);
             Assert.False(firstKey.Bytes.SequenceEqual(secondKey.Bytes));
-            var a = Stored(first).AsSpan(48);
-            var b = Stored(second).AsSpan(48);
+            var a = Stored(first).AsSpan(Slots);
+            var b = Stored(second).AsSpan(Slots);
             Assert.False(a.Slice(16, 32).SequenceEqual(b.Slice(16, 32)));
             Assert.False(a.Slice(48, 12).SequenceEqual(b.Slice(48, 12)));
         }
@@ -163,9 +166,9 @@ public sealed class KeySlotTests
         var set = KeySlotSet.Create(Passphrase, out var key, Cheap);
         key.Dispose();
         var stored = Stored(set);
-        BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(48 + 4), passes);
-        BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(48 + 8), memoryKiB);
-        BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(48 + 12), lanes);
+        BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(Slots + 4), passes);
+        BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(Slots + 8), memoryKiB);
+        BinaryPrimitives.WriteInt32LittleEndian(stored.AsSpan(Slots + 12), lanes);
         Seal(stored);
         Assert.False(KeySlotSet.TryRead(stored, out _, out var violation));
         Assert.Contains("L5", violation, StringComparison.Ordinal);
@@ -181,7 +184,7 @@ public sealed class KeySlotTests
             {
                 stored[offset] ^= (byte)flip;
                 Assert.False(KeySlotSet.TryRead(stored, out _, out var violation), $"offset {offset}, flip {flip:X2}");
-        Assert.Matches("^[TL][0-9]: ", violation);
+                Assert.Matches("^[TL][0-9]: ", violation);
                 stored[offset] ^= (byte)flip;
             }
         }
@@ -213,6 +216,8 @@ public sealed class KeySlotTests
             Seal(forged);
             if (!KeySlotSet.TryRead(forged, out var read, out _))
                 continue;
+            if (offset is >= 48 and < Slots)
+                continue; // The generation: a lower one is told by the key file, a higher one refuses it.
             if (offset is >= 32 and < 48)
             {
                 Assert.Equal(StoreError.Corrupt, Assert.Throws<StoreException>(() => read.TryUnlock(Passphrase, out _)).Error);
@@ -230,22 +235,23 @@ public sealed class KeySlotTests
         var second = Stored(KeySlotSet.Create("another"u8, out var secondKey, Cheap));
         firstKey.Dispose();
         secondKey.Dispose();
-        first.AsSpan(48).CopyTo(second.AsSpan(48));
+        first.AsSpan(Slots).CopyTo(second.AsSpan(Slots));
         Seal(second);
         Assert.False(KeySlotSet.Read(second, "disk 'b'").TryUnlock(Passphrase, out _));
     }
 
     [Theory]
-    [InlineData(8, 2, "T2")]
+    [InlineData(8, 3, "T2")]
     [InlineData(10, 0, "T3")]
     [InlineData(10, 9, "T3")]
-    [InlineData(48, 0, "L1")]
-    [InlineData(49, 2, "L2")]
-    [InlineData(50, 2, "L3")]
-    [InlineData(51, 1, "L4")]
-    [InlineData(48 + 60, 1, "L4")]
-    [InlineData(48, 2, "T7")]
-    [InlineData(48, 3, "T7")]
+    [InlineData(Slots, 0, "L1")]
+    [InlineData(Slots + 1, 2, "L2")]
+    [InlineData(Slots + 2, 2, "L3")]
+    [InlineData(Slots + 3, 1, "L4")]
+    [InlineData(Slots + 60, 1, "L4")]
+    [InlineData(48, 0, "T8")]
+    [InlineData(Slots, 2, "T7")]
+    [InlineData(Slots, 3, "T7")]
     public void ABrokenPredicateUnderARightChecksum_IsNamed(int offset, byte value, string named)
     {
         var stored = Stored(TwoSlots());
@@ -264,24 +270,70 @@ public sealed class KeySlotTests
     {
         var set = TwoSlots();
         var stored = Stored(set);
-        Assert.Equal(48 + 2 * 144, stored.Length);
+        Assert.Equal(56 + 2 * 144, stored.Length);
         Assert.Equal("CSKEYSET", Encoding.ASCII.GetString(stored, 0, 8));
-        Assert.Equal("01000200", Convert.ToHexString(stored, 8, 4));
+        Assert.Equal("02000200", Convert.ToHexString(stored, 8, 4));
+        Assert.Equal("0100000000000000", Convert.ToHexString(stored, 48, 8));
         Assert.Equal(set.Id, new Guid(stored.AsSpan(16, 16)));
         // slot 1: number, kdf, wrap, reserved, t = 1, m = 64, p = 1
-        Assert.Equal("01010100" + "01000000" + "40000000" + "01000000", Convert.ToHexString(stored, 48, 16));
-        Assert.Equal("02010100" + "01000000" + "40000000" + "01000000", Convert.ToHexString(stored, 192, 16));
-        Assert.Equal("00000000", Convert.ToHexString(stored, 48 + 60, 4));
+        Assert.Equal("01010100" + "01000000" + "40000000" + "01000000", Convert.ToHexString(stored, Slots, 16));
+        Assert.Equal("02010100" + "01000000" + "40000000" + "01000000", Convert.ToHexString(stored, Slots + 144, 16));
+        Assert.Equal("00000000", Convert.ToHexString(stored, Slots + 60, 4));
         var crc = BinaryPrimitives.ReadUInt32LittleEndian(stored.AsSpan(12));
         Seal(stored);
         Assert.Equal(crc, BinaryPrimitives.ReadUInt32LittleEndian(stored.AsSpan(12)));
     }
 
+    /// <summary>Tables of older stores: read, and changed, as what they are.</summary>
+    [Fact]
+    public void ATableOfVersion1_StaysOne()
+    {
+        var set = KeySlotSet.Create(Passphrase, out var key, Cheap, generation: 0);
+        using (key)
+        {
+            Assert.False(set.WrapsDiskKey);
+            var read = KeySlotSet.Read(Stored(set.AddSlot(key, "two"u8, Cheap, out _)), "disk 'a'");
+            var stored = Stored(read);
+            Assert.Equal(48 + 2 * 144, stored.Length);
+            Assert.Equal("01000200", Convert.ToHexString(stored, 8, 4));
+            Assert.Equal("01010100" + "01000000" + "40000000" + "01000000", Convert.ToHexString(stored, 48, 16));
+            using var opened = read.RemoveSlot(1).Unlock("two"u8);
+            Assert.True(opened.Bytes.SequenceEqual(key.Bytes));
+            Assert.False(read.RemoveSlot(1).WrapsDiskKey);
+        }
+    }
+
+    /// <summary>The data key of one version is not taken for the disk key of the other.</summary>
+    [Fact]
+    public void SlotsOfOneVersion_DoNotOpenAsTheOther()
+    {
+        var old = Stored(KeySlotSet.Create(Passphrase, out var key, Cheap, generation: 0));
+        key.Dispose();
+        byte[] forged = [.. old.AsSpan(0, 48), 1, 0, 0, 0, 0, 0, 0, 0, .. old.AsSpan(48)];
+        forged[8] = 2;
+        Seal(forged);
+        Assert.Equal(StoreError.Corrupt, Assert.Throws<StoreException>(() => KeySlotSet.Read(forged, "disk 'a'").TryUnlock(Passphrase, out _)).Error);
+    }
+
+    [Fact]
+    public void ALaterGeneration_KeepsTheSlots()
+    {
+        var set = KeySlotSet.Create(Passphrase, out var key, Cheap);
+        using (key)
+        {
+            var later = KeySlotSet.Read(Stored(set.WithGeneration(7)), "disk 'a'");
+            Assert.Equal((7UL, set.Id), (later.Generation, later.Id));
+            using var opened = later.Unlock(Passphrase);
+            Assert.True(opened.Bytes.SequenceEqual(key.Bytes));
+            Assert.Equal(7UL, later.AddSlot(key, "two"u8, Cheap, out _).RemoveSlot(1).Generation);
+        }
+    }
+
     [Fact]
     public void ADisposedKey_IsGone()
     {
-        var key = DataKey.Generate();
-        Assert.Equal(DataKey.Length, key.Bytes.Length);
+        var key = LockedKey.Generate();
+        Assert.Equal(LockedKey.Length, key.Bytes.Length);
         using var cipher = new XtsCipher(key.Bytes);
         key.Dispose();
         key.Dispose();

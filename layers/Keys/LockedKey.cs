@@ -3,17 +3,17 @@ using System.Security.Cryptography;
 namespace CowScsi.Layers;
 
 /// <summary>
-/// The key that a disk's data is encrypted with: 64 random bytes in memory that is kept out of swap and core dumps where the system
-/// allows it, and zeroed on Dispose. Copy it into a cipher, then dispose it.
+/// A key of 64 random bytes, in memory that is kept out of swap and core dumps where the system allows it, and zeroed on Dispose: a data key,
+/// which XTS takes as it is, or a disk key, which wraps one. Copy it into a cipher, then dispose it.
 /// </summary>
-public sealed class DataKey : IDisposable
+public sealed class LockedKey : IDisposable
 {
     /// <summary>Length in bytes: an XTS-AES-256 key.</summary>
     public const int Length = XtsCipher.KeyBytes;
 
     private readonly LockedPage page = new();
 
-    private DataKey()
+    private LockedKey()
     {
     }
 
@@ -24,9 +24,9 @@ public sealed class DataKey : IDisposable
     public bool IsLocked => page.IsLocked;
 
     /// <summary>A new random key, whose halves differ as XTS demands.</summary>
-    public static DataKey Generate()
+    public static LockedKey Generate()
     {
-        var key = new DataKey();
+        var key = new LockedKey();
         RandomNumberGenerator.Fill(key.Writable);
         return key.HalvesDiffer ? key : throw new CryptographicException("the random number generator repeats itself");
     }
@@ -35,7 +35,7 @@ public sealed class DataKey : IDisposable
     public void Dispose() => page.Dispose();
 
     /// <summary>A key of zeros, to be filled by the one who unwraps it.</summary>
-    internal static DataKey Empty() => new();
+    internal static LockedKey Empty() => new();
 
     internal Span<byte> Writable => page.Bytes(Length);
 
