@@ -27,7 +27,8 @@ public static class DiskInspection
             throw new StoreException(StoreError.Invalid, $"disk '{disk.Name}' is not encrypted and has no key slots");
         var table = attributes.KeySlots.Span;
         var parts = new List<InspectedPart>();
-        for (var at = KeySlotTable.HeaderBytes; at + KeySlot.Length <= table.Length; at += KeySlot.Length)
+        var slotsAt = KeySlotTable.SlotsAt(table);
+        for (var at = slotsAt; at + KeySlot.Length <= table.Length; at += KeySlot.Length)
         {
             var slot = table.Slice(at, KeySlot.Length);
             var whole = KeySlot.TryRead(slot, out _, out var broken);
@@ -37,7 +38,7 @@ public static class DiskInspection
         var valid = KeySlotTable.TryRead(table, out _, out var fault);
         return new InspectedPart($"key slots of '{disk.Name}'", "", 0, table.Length, valid ? null : fault)
         {
-            Fields = [.. KeySlotTable.Layout.Show(table, withSecrets).Where(static field => field.OffsetBytes < KeySlotTable.HeaderBytes)],
+            Fields = [.. KeySlotTable.LayoutOf(table).Show(table, withSecrets).Where(field => field.OffsetBytes < slotsAt)],
             Parts = parts,
         };
     }
