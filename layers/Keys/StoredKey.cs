@@ -122,19 +122,24 @@ internal sealed class StoredKey
         Span<byte> associated = stackalloc byte[AssociatedBytes];
         WriteAssociated(associated);
         var key = LockedKey.Empty();
+        var opens = false;
         try
         {
             using var gcm = new AesGcm(wrapping, TagBytes);
             gcm.Decrypt(nonce, wrapped, tag, key.Writable, associated);
-            if (key.HalvesDiffer)
-                return key;
+            opens = key.HalvesDiffer;
         }
         catch (AuthenticationTagMismatchException)
         {
+            opens = false; // Another disk key, or the copy was forged, which looks the same from here.
+        }
+        finally
+        {
+            if (!opens)
+                key.Dispose();
         }
 
-        key.Dispose();
-        return null;
+        return opens ? key : null;
     }
 
     internal void Write(Span<byte> destination)

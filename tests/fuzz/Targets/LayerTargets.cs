@@ -34,7 +34,7 @@ internal sealed class KeySlotsTarget : FuzzTarget
 
     public override int InputBytesMax => KeySlotTable.LengthMax + 512;
 
-    public static byte[] Table(int slots)
+    public static byte[] Table(int slots, ulong generation = 0)
     {
         var all = new KeySlot[slots];
         for (var i = 0; i < slots; i++)
@@ -44,18 +44,19 @@ internal sealed class KeySlotsTarget : FuzzTarget
             new Random(i).NextBytes(all[i].WrappedKey);
         }
 
-        var bytes = new byte[KeySlotTable.HeaderBytes + (slots * KeySlot.Length)];
-        new KeySlotTable(TestStore.Id.ToByteArray(), new byte[KeySlotTable.KeyCheckBytes], all).Write(bytes);
+        var table = new KeySlotTable(TestStore.Id.ToByteArray(), new byte[KeySlotTable.KeyCheckBytes], all, generation);
+        var bytes = new byte[table.Length];
+        table.Write(bytes);
         return bytes;
     }
 
-    public override IEnumerable<byte[]> Seeds() => [Table(1), Table(2), Table(8)];
+    public override IEnumerable<byte[]> Seeds() => [Table(1), Table(2), Table(8), Table(1, 1), Table(2, ulong.MaxValue), Table(8, 3)];
 
     public override IEnumerable<(int Offset, int Size)> FieldsOf(byte[] input)
     {
-        foreach (var field in FieldsOf(KeySlotTable.Layout, 0))
+        foreach (var field in FieldsOf(KeySlotTable.LayoutOf(input), 0))
             yield return field;
-        for (var at = KeySlotTable.HeaderBytes; at + KeySlot.Length <= input.Length; at += KeySlot.Length)
+        for (var at = KeySlotTable.SlotsAt(input); at + KeySlot.Length <= input.Length; at += KeySlot.Length)
         {
             foreach (var field in FieldsOf(KeySlot.Layout, at))
                 yield return field;
@@ -115,5 +116,44 @@ internal sealed class Lz4Target : FuzzTarget
         var taken = Lz4.TryDecompress(input.AsSpan(1), room.AsSpan(0, length));
         Require(!room.AsSpan(length, GuardBytes).ContainsAnyExcept(Guard), "bytes behind the block were written");
         return taken ? $"accepted{length}" : "refused";
+    }
+}
+
+/// <summary>One copy of a data key as a key file has it, in either half.</summary>
+internal sealed class KeyFileTarget : FuzzTarget
+{
+    public override string Name => "key file";
+
+    public override int InputBytesMax => StoredKey.SizeBytes + 512;
+
+    public override IEnumerable<byte[]> Seeds() => [Copy(1, 1), Copy(2, 1 << 24), Copy(ulong.MaxValue, ulong.MaxValue)];
+
+    public override IEnumerable<(int Offset, int Size)> FieldsOf(byte[] input) => FieldsOf(StoredKey.Layout, 0);
+
+    public override byte[] Mend(byte[] input) => input.Length < StoredKey.SizeBytes ? input : [.. Unit.Format.Mend.Header(input[..StoredKey.SizeBytes]), .. input.AsSpan(StoredKey.SizeBytes)];
+
+    public override string Execute(byte[] input)
+    {
+        var set = TestStore.Id.ToByteArray();
+        var inFirst = StoredKey.TryRead(input, set, half: 0, out var even, out var fault);
+        var inSecond = StoredKey.TryRead(input, set, half: 1, out var odd, out _);
+        Require(!inFirst || !inSecond, "it is valid in both halves");
+        if ((inFirst ? even : inSecond ? odd : null) is not { } key)
+            return Refused(fault);
+        var again = new byte[StoredKey.SizeBytes];
+        key.Write(again);
+        Require(again.AsSpan().SequenceEqual(input.AsSpan(0, StoredKey.SizeBytes)), "it is not written as it was read");
+        Require(key.Generation != 0 && key.FirstExtent != 0 && key.KeyId != Guid.Empty, "F5 or F6 does not hold");
+        return inFirst ? "accepted" : "accepted in the second half";
+    }
+
+    private static byte[] Copy(ulong generation, ulong firstExtent)
+    {
+        var key = new StoredKey { SetId = TestStore.Id.ToByteArray(), Generation = generation, KeyId = TestStore.Id, FirstExtent = firstExtent };
+        new Random(1).NextBytes(key.Wrapped);
+        new Random(2).NextBytes(key.Tag);
+        var bytes = new byte[StoredKey.SizeBytes];
+        key.Write(bytes);
+        return bytes;
     }
 }

@@ -42,7 +42,7 @@ public sealed class InspectTests
                  12     4  crc                  CRC
                  16     8  sequence             N
                  24    16  store_id             UUID
-                 40     8  incompatible         0x0000000000000003
+                 40     8  incompatible         0x000000000000000b
                  48     8  compatible           0x0000000000000000
                  56     8  autoclear            0x0000000000000000
                  64     4  state                1
@@ -55,7 +55,7 @@ public sealed class InspectTests
                 104     8  created              TIME
                 112  3984  zero                 0
                            state                closed in order
-                           features             LZ4, encryption
+                           features             LZ4, encryption, key files
 
             """.Replace("\r", "", StringComparison.Ordinal),
             slot[(slot.IndexOf('\n', StringComparison.Ordinal) + 1)..]);
