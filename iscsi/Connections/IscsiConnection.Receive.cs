@@ -35,7 +35,7 @@ internal sealed unsafe partial class IscsiConnection
     /// <summary>What is received beyond such a segment: the next headers, but little of the next segment, which would be copied.</summary>
     private const int BeyondDirectBytes = 8192;
 
-    /// <summary>Answers are sent once this much is queued, so that the initiator works while we do.</summary>
+    /// <summary>Answers are sent once this much is queued, so that the initiator works while we do; the last segment waits for the next.</summary>
     private const long EagerFlushBytes = 64 * 1024;
 
     private const int HeaderBytesMax = PduField.HeaderBytes + PduField.AhsBytesMax + PduField.DigestBytes;
@@ -113,7 +113,7 @@ internal sealed unsafe partial class IscsiConnection
                 _ => TakeTrailer(input),
             };
             if (output.PendingBytes >= EagerFlushBytes && !isOutputBlocked)
-                Flush();
+                Flush(isMoreComing: !input.IsEmpty);
         }
 
         if (!input.IsEmpty && phase == ConnectionPhase.Waiting)

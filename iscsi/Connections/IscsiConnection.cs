@@ -169,12 +169,12 @@ internal sealed partial class IscsiConnection : EventSource
         DropInput();
     }
 
-    private void Flush()
+    private void Flush(bool isMoreComing = false)
     {
         if (phase == ConnectionPhase.Closed)
             return;
         var pendingBytes = output.PendingBytes;
-        var outcome = output.IsEmpty ? SendOutcome.Drained : output.Flush(Loop, Descriptor);
+        var outcome = output.IsEmpty ? SendOutcome.Drained : output.Flush(Loop, Descriptor, isMoreComing);
         if (outcome == SendOutcome.Broken)
         {
             Close("connection lost");

@@ -22,6 +22,9 @@ internal static unsafe partial class LinuxSocket
 
     private const int MessageDontWait = 0x40;
     private const int MessageNoSignal = 0x4000;
+    private const int MessageMore = 0x8000;
+    private const int ProtocolTcp = 6;
+    private const int TcpNoDelay = 1;
     private const int CloseOnExec = 0x80000;
     private const int NonBlocking = 0x800;
     private const int ControlAdd = 1;
@@ -50,18 +53,26 @@ internal static unsafe partial class LinuxSocket
         }
     }
 
-    public static nint Send(int descriptor, IoSlice* vectors, int count)
+    /// <param name="isMoreComing">More is sent at once: what does not fill a segment waits for it.</param>
+    public static nint Send(int descriptor, IoSlice* vectors, int count, bool isMoreComing)
     {
         var message = new MessageHeader { Vectors = vectors, VectorCount = (nuint)count };
         while (true)
         {
-            var sent = sendmsg(descriptor, &message, MessageDontWait | MessageNoSignal);
+            var sent = sendmsg(descriptor, &message, MessageDontWait | MessageNoSignal | (isMoreComing ? MessageMore : 0));
             if (sent >= 0)
                 return sent;
             var error = Marshal.GetLastPInvokeError();
             if (error != Interrupted)
                 return -error;
         }
+    }
+
+    /// <summary>Sends what waits for more: setting TCP_NODELAY, which is on, does that (tcp(7)).</summary>
+    public static void Push(int descriptor)
+    {
+        var on = 1;
+        setsockopt(descriptor, ProtocolTcp, TcpNoDelay, &on, sizeof(int));
     }
 
     public static int CreateEpoll() => ThrowIfFailed(epoll_create1(CloseOnExec), "epoll_create1");
@@ -123,6 +134,9 @@ internal static unsafe partial class LinuxSocket
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint sendmsg(int descriptor, MessageHeader* message, int flags);
+
+    [LibraryImport("libc")]
+    private static partial int setsockopt(int descriptor, int level, int option, void* value, uint valueBytes);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial int epoll_create1(int flags);

@@ -32,8 +32,10 @@ internal sealed unsafe class SendQueue
     private int count;
     private NativeBuffer? chunk;
     private int chunkUsed;
+    private bool isHeldBack;
 
-    public bool IsEmpty => first == count;
+    /// <summary>Whether there is nothing left to do for a flush.</summary>
+    public bool IsEmpty => first == count && !isHeldBack;
 
     public long PendingBytes { get; private set; }
 
@@ -84,15 +86,25 @@ internal sealed unsafe class SendQueue
     /// <summary>Gives a command back to its pool once everything queued so far is sent.</summary>
     public void ReleaseWhenSent(IscsiTask task) => Append(default, task, null);
 
-    public SendOutcome Flush(EventLoop loop, int descriptor)
+    /// <param name="loop">The connection's.</param>
+    /// <param name="descriptor">The socket.</param>
+    /// <param name="isMoreComing">The caller flushes again at once, whether or not there is more by then.</param>
+    public SendOutcome Flush(EventLoop loop, int descriptor, bool isMoreComing)
     {
+        if (isHeldBack && !isMoreComing && first == count)
+        {
+            isHeldBack = false;
+            LinuxSocket.Push(descriptor);
+        }
+
         while (first < count)
         {
             nint sent;
             fixed (IoSlice* start = &pieces[first])
-                sent = LinuxSocket.Send(descriptor, start, Math.Min(count - first, LinuxSocket.VectorsMax));
+                sent = LinuxSocket.Send(descriptor, start, Math.Min(count - first, LinuxSocket.VectorsMax), isMoreComing);
             if (sent < 0)
                 return sent == -LinuxSocket.Again ? SendOutcome.Blocked : SendOutcome.Broken;
+            isHeldBack = isMoreComing;
             Advance(loop, sent);
         }
 

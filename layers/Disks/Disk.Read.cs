@@ -4,9 +4,12 @@ using CowScsi.Engine;
 
 namespace CowScsi.Layers;
 
-/// <summary>Reading: one map look-up a page, then runs of blocks that lie together, straight into the guest's memory.</summary>
+/// <summary>Reading: one map look-up a page, then runs of blocks that lie together, over several pages, straight into the guest's memory.</summary>
 internal sealed partial class Disk
 {
+    /// <summary>Pages whose blocks are read together: 128 KiB from any place lie in three at most.</summary>
+    private const int PagesTogether = 4;
+
     /// <summary>
     /// Reads so that no atomic write is seen in part: a read of several pages is done again where one came between. One that is overtaken
     /// over and over goes to a thread that may wait, and holds atomic writes off there.
@@ -47,33 +50,46 @@ internal sealed partial class Disk
     private bool TryRead(long offsetBytes, IoBuffer destination, bool mayWait, out BlockResult result)
     {
         result = BlockResult.Success;
+        var isOnePage = (offsetBytes & (StoreFormat.PageBytes - 1)) + destination.Length <= StoreFormat.PageBytes;
+        Span<MapPage> pages = isOnePage ? stackalloc MapPage[1] : stackalloc MapPage[PagesTogether];
         while (!destination.IsEmpty)
         {
-            var page = new PageNumber((uint)(offsetBytes >> StoreFormat.PageShift));
+            var first = (uint)(offsetBytes >> StoreFormat.PageShift);
             var inPage = (int)(offsetBytes & (StoreFormat.PageBytes - 1));
-            var length = (int)Math.Min(StoreFormat.PageBytes - inPage, destination.Length);
-            var outcome = volume.TryGetPage(page, mayWait, out var entries);
-            while (outcome == VolumeOutcome.Success)
+            var count = (int)Math.Min(pages.Length, (inPage + destination.Length + StoreFormat.PageBytes - 1) >> StoreFormat.PageShift);
+            var length = (int)Math.Min((count << StoreFormat.PageShift) - inPage, destination.Length);
+            var reached = offsetBytes;
+            var outcome = VolumeOutcome.Success;
+            for (var i = 0; i < count && outcome == VolumeOutcome.Success; i++)
             {
-                outcome = ReadPage(in entries, page, inPage, destination.Slice(0, length), mayWait, out offsetBytes);
-                if (outcome != VolumeOutcome.Damaged || !HasChanged(page, ref entries, mayWait))
-                    break;
-                outcome = VolumeOutcome.Success; // Overwritten since the look-up, and its old segment removed: read what is there now.
+                reached = i == 0 ? offsetBytes : (long)(first + i) << StoreFormat.PageShift;
+                outcome = volume.TryGetPage(new PageNumber(first + (uint)i), mayWait, out pages[i]);
+            }
+
+            if (outcome == VolumeOutcome.Success)
+            {
+                outcome = ReadBlocks(EntriesOf(pages[..count]), new PageNumber(first), inPage, destination.Slice(0, length), mayWait, out reached);
+                var failed = (uint)(reached >> StoreFormat.PageShift);
+                if (outcome == VolumeOutcome.Damaged && HasChanged(new PageNumber(failed), ref pages[(int)(failed - first)], mayWait))
+                    continue; // Overwritten since the look-up, and its old segment removed: read what is there now.
             }
 
             if (outcome == VolumeOutcome.WouldWait)
                 return false;
             if (outcome != VolumeOutcome.Success)
             {
-                result = BlockResult.Fail(closed ? BlockOutcome.Closed : BlockOutcome.Unreadable, offsetBytes);
+                result = BlockResult.Fail(closed ? BlockOutcome.Closed : BlockOutcome.Unreadable, reached);
                 return true;
             }
 
+            offsetBytes = reached;
             destination = destination.Slice(length);
         }
 
         return true;
     }
+
+    private static ReadOnlySpan<MapEntry> EntriesOf(ReadOnlySpan<MapPage> pages) => MemoryMarshal.Cast<MapPage, MapEntry>(pages);
 
     /// <summary>Looks a page up again; true, with the present entries, where they are not what they were.</summary>
     private bool HasChanged(PageNumber page, ref MapPage entries, bool mayWait)
@@ -85,19 +101,28 @@ internal sealed partial class Disk
         return changed;
     }
 
+    private VolumeOutcome ReadPage(in MapPage entries, PageNumber page, int inPage, IoBuffer destination, bool mayWait, out long reached) =>
+        ReadBlocks(EntriesOf(new ReadOnlySpan<MapPage>(in entries)), page, inPage, destination, mayWait, out reached);
+
+    /// <summary>Reads what the entries of pages that follow each other say.</summary>
+    /// <param name="entries">Sixteen a page.</param>
+    /// <param name="page">The first page.</param>
+    /// <param name="at">Where the read begins, from the beginning of that page.</param>
+    /// <param name="destination">Of what is wanted.</param>
+    /// <param name="mayWait">Whether the caller's thread may be held up.</param>
     /// <param name="reached">Device offset behind what was read, or of the block that failed.</param>
-    private VolumeOutcome ReadPage(in MapPage entries, PageNumber page, int inPage, IoBuffer destination, bool mayWait, out long reached)
+    private VolumeOutcome ReadBlocks(ReadOnlySpan<MapEntry> entries, PageNumber page, int at, IoBuffer destination, bool mayWait, out long reached)
     {
-        var pageStart = (long)page.Value << StoreFormat.PageShift;
-        var at = inPage;
-        var end = inPage + (int)destination.Length;
+        var start = (long)page.Value << StoreFormat.PageShift;
+        var end = at + (int)destination.Length;
         var outcome = VolumeOutcome.Success;
         while (at < end)
         {
             var block = at >> StoreFormat.BlockShift;
-            var run = RunLength(in entries, block, (end + StoreFormat.BlockBytes - 1) >> StoreFormat.BlockShift);
+            var run = RunLength(entries, block, (end + StoreFormat.BlockBytes - 1) >> StoreFormat.BlockShift);
             var runEnd = Math.Min(end, (block + run) << StoreFormat.BlockShift);
-            var part = destination.Slice(at - inPage, runEnd - at);
+            var part = destination.Slice(0, runEnd - at);
+            destination = destination.Slice(part.Length);
             var failedAt = at;
             ref readonly var entry = ref entries[block];
             switch (entry.Kind)
@@ -106,39 +131,45 @@ internal sealed partial class Disk
                     part.Clear();
                     break;
                 case EntryKind.None:
-                    outcome = ReadBase(pageStart + at, part, mayWait);
+                    outcome = ReadBase(start + at, part, mayWait);
                     break;
                 default:
                     outcome = entry.IsCompressed
                         ? ReadCompressed(in entry, at & (StoreFormat.BlockBytes - 1), part, mayWait)
-                        : ReadRaw(in entries, block, at & (StoreFormat.BlockBytes - 1), part, mayWait, ref failedAt);
+                        : ReadRaw(entries.Slice(block, run), at & (StoreFormat.BlockBytes - 1), part, mayWait, ref failedAt);
                     break;
             }
 
             if (outcome != VolumeOutcome.Success)
             {
-                reached = pageStart + failedAt;
+                reached = start + failedAt;
                 return outcome;
             }
 
             at = runEnd;
         }
 
-        reached = pageStart + end;
+        reached = start + end;
         return outcome;
     }
 
-    /// <summary>Blocks from <paramref name="block"/> on that are read in one go.</summary>
-    private static int RunLength(in MapPage entries, int block, int endBlock)
+    /// <summary>
+    /// Blocks from <paramref name="block"/> on that are read in one go. A run of raw blocks goes over the ends of pages, as what was written
+    /// in one stream lies in one piece; what comes from a base image ends with its page, and with it what fails together.
+    /// </summary>
+    private static int RunLength(ReadOnlySpan<MapEntry> entries, int block, int endBlock)
     {
         ref readonly var first = ref entries[block];
+        var isData = first.Kind == EntryKind.Data;
+        if (first.Kind == EntryKind.None)
+            endBlock = Math.Min(endBlock, (block | (StoreFormat.PageBlocks - 1)) + 1);
         var run = 1;
         while (block + run < endBlock)
         {
             ref readonly var next = ref entries[block + run];
             if (next.Kind != first.Kind)
                 break;
-            if (first.Kind == EntryKind.Data)
+            if (isData)
             {
                 var together = first.IsCompressed
                     ? next.ExtentId == first.ExtentId && next.IndexInExtent == first.IndexInExtent + run
@@ -166,80 +197,95 @@ internal sealed partial class Disk
 
     /// <summary>
     /// A run of raw blocks that lie one behind the other. All of it is read in one call: whole blocks into the destination, where they are
-    /// checked, and the blocks at the two ends that are wanted in part into this thread's own buffer. What is still in a log buffer, or
-    /// in too many pieces, goes block by block.
+    /// checked, and the blocks at the two ends that are wanted in part into this thread's own buffer. What is still in a log buffer, in
+    /// too many pieces, or cannot be read as a whole, goes block by block: so the one that fails is known.
     /// </summary>
-    private unsafe VolumeOutcome ReadRaw(in MapPage entries, int block, int inBlock, IoBuffer destination, bool mayWait, ref int failedAt)
+    /// <param name="entries">The run's.</param>
+    /// <param name="inBlock">Where the read begins in its first block.</param>
+    /// <param name="destination">Of what is wanted.</param>
+    /// <param name="mayWait">Whether the caller's thread may be held up.</param>
+    /// <param name="at">Where the read begins; where a block fails, moved on to it.</param>
+    private unsafe VolumeOutcome ReadRaw(ReadOnlySpan<MapEntry> entries, int inBlock, IoBuffer destination, bool mayWait, ref int at)
     {
         const int EdgesMax = 2;
-        const int VectorsMax = (StoreFormat.PageBlocks * 2) + EdgesMax;
+        const int VectorsMax = (PagesTogether * StoreFormat.PageBlocks * 2) + EdgesMax;
         var headLength = inBlock == 0 ? 0 : (int)Math.Min(StoreFormat.BlockBytes - inBlock, destination.Length);
         var tailLength = (int)((destination.Length - headLength) & (StoreFormat.BlockBytes - 1));
         var middle = destination.Slice(headLength, destination.Length - headLength - tailLength);
-        if (!middle.IsEmpty)
+        if (entries.Length > 1 || !middle.IsEmpty)
         {
-            ref readonly var first = ref entries[block];
             var edges = Scratch.Current.Stored[..(EdgesMax * StoreFormat.BlockBytes)];
             var edge = (nint)Unsafe.AsPointer(ref MemoryMarshal.GetReference(edges)); // Native memory: it does not move.
-            var vectors = stackalloc IoSlice[VectorsMax];
+            var vectors = stackalloc IoSlice[entries.Length <= StoreFormat.PageBlocks ? (StoreFormat.PageBlocks * 2) + EdgesMax : VectorsMax];
+            var vectorsMax = entries.Length <= StoreFormat.PageBlocks ? StoreFormat.PageBlocks * 2 : VectorsMax - EdgesMax;
             var count = 0;
             if (headLength != 0)
                 vectors[count++] = new IoSlice(edge, StoreFormat.BlockBytes);
-            count += middle.CopyVectorsTo(new Span<IoSlice>(vectors + count, VectorsMax - EdgesMax), out var covered);
+            count += middle.CopyVectorsTo(new Span<IoSlice>(vectors + count, vectorsMax), out var covered);
             if (tailLength != 0)
                 vectors[count++] = new IoSlice(edge + StoreFormat.BlockBytes, StoreFormat.BlockBytes);
             if (covered == middle.Length)
             {
-                var middleBlock = headLength == 0 ? block : block + 1;
-                var tailBlock = middleBlock + (int)(middle.Length >> StoreFormat.BlockShift);
-                var length = covered + (headLength == 0 ? 0 : StoreFormat.BlockBytes) + (tailLength == 0 ? 0 : StoreFormat.BlockBytes);
-                var outcome = volume.ReadStoredVectors(first.Segment, first.OffsetBytes, vectors, count, length, mayWait);
-                if (outcome == VolumeOutcome.Success && headLength != 0)
-                    outcome = VerifyEdge(in entries, block, edges[..StoreFormat.BlockBytes], inBlock, destination.Slice(0, headLength), ref failedAt);
-                if (outcome == VolumeOutcome.Success && tailLength != 0)
-                    outcome = VerifyEdge(in entries, tailBlock, edges[StoreFormat.BlockBytes..], 0, destination.Slice(destination.Length - tailLength), ref failedAt);
+                var outcome = volume.ReadStoredVectors(
+                    entries[0].Segment, entries[0].OffsetBytes, vectors, count, (long)entries.Length << StoreFormat.BlockShift, mayWait);
                 if (outcome == VolumeOutcome.Success)
-                    return VerifyInPlace(in entries, middleBlock, middle, ref failedAt);
-                if (outcome != VolumeOutcome.Changed)
+                    return VerifyRun(entries, edges, inBlock, destination, headLength, tailLength, ref at);
+                if (outcome == VolumeOutcome.WouldWait)
                     return outcome;
             }
         }
 
-        while (!destination.IsEmpty)
+        foreach (ref readonly var entry in entries)
         {
             var length = (int)Math.Min(StoreFormat.BlockBytes - inBlock, destination.Length);
-            failedAt = (block << StoreFormat.BlockShift) + inBlock;
-            var outcome = ReadRawBlock(in entries[block], inBlock, destination.Slice(0, length), mayWait);
+            var outcome = ReadRawBlock(in entry, inBlock, destination.Slice(0, length), mayWait);
             if (outcome != VolumeOutcome.Success)
                 return outcome;
             destination = destination.Slice(length);
+            at += length;
             inBlock = 0;
-            block++;
         }
 
         return VolumeOutcome.Success;
+    }
+
+    /// <summary>Checks, in their order, the blocks of a run that were read: the first that is damaged is the one that is told.</summary>
+    private VolumeOutcome VerifyRun(ReadOnlySpan<MapEntry> entries, Span<byte> edges, int inBlock, IoBuffer destination, int headLength, int tailLength, ref int at)
+    {
+        if (headLength != 0)
+        {
+            if (!VerifyEdge(in entries[0], edges[..StoreFormat.BlockBytes], inBlock, destination.Slice(0, headLength)))
+                return VolumeOutcome.Damaged;
+            entries = entries[1..];
+            at += headLength;
+        }
+
+        var middle = destination.Slice(headLength, destination.Length - headLength - tailLength);
+        if (!VerifyInPlace(entries, middle, ref at))
+            return VolumeOutcome.Damaged;
+        return tailLength == 0 || VerifyEdge(in entries[^1], edges[StoreFormat.BlockBytes..], 0, destination.Slice(destination.Length - tailLength))
+            ? VolumeOutcome.Success
+            : VolumeOutcome.Damaged;
     }
 
     /// <summary>A block that was read whole and is wanted in part.</summary>
-    private VolumeOutcome VerifyEdge(in MapPage entries, int block, Span<byte> bytes, int inBlock, IoBuffer destination, ref int failedAt)
+    private bool VerifyEdge(in MapEntry entry, Span<byte> bytes, int inBlock, IoBuffer destination)
     {
-        ref readonly var entry = ref entries[block];
         if (Crc32C.Compute(bytes) != entry.Checksum || !Decrypt(in entry, bytes))
-        {
-            failedAt = (block << StoreFormat.BlockShift) + inBlock;
-            return VolumeOutcome.Damaged;
-        }
-
+            return false;
         destination.CopyFrom(bytes[inBlock..]);
-        return VolumeOutcome.Success;
+        return true;
     }
 
-    private VolumeOutcome VerifyInPlace(in MapPage entries, int block, IoBuffer destination, ref int failedAt)
+    /// <param name="entries">Of the blocks, and perhaps of one behind them.</param>
+    /// <param name="destination">Whole blocks.</param>
+    /// <param name="at">Moved on to the first that is damaged, or behind them.</param>
+    private bool VerifyInPlace(ReadOnlySpan<MapEntry> entries, IoBuffer destination, ref int at)
     {
         var count = (int)(destination.Length / StoreFormat.BlockBytes);
-        for (var i = 0; i < count; i++)
+        for (var i = 0; i < count; i++, at += StoreFormat.BlockBytes)
         {
-            ref readonly var entry = ref entries[block + i];
+            ref readonly var entry = ref entries[i];
             var target = destination.Slice(i * StoreFormat.BlockBytes, StoreFormat.BlockBytes);
             var inOnePiece = target.TryGetSpan(out var bytes);
             if (!inOnePiece)
@@ -251,15 +297,14 @@ internal sealed partial class Disk
             if (Crc32C.Compute(bytes) != entry.Checksum || !Decrypt(in entry, bytes))
             {
                 target.Clear();
-                failedAt = (block + i) << StoreFormat.BlockShift;
-                return VolumeOutcome.Damaged;
+                return false;
             }
 
             if (!inOnePiece && cipher is not null)
                 target.CopyFrom(bytes);
         }
 
-        return VolumeOutcome.Success;
+        return true;
     }
 
     private VolumeOutcome ReadRawBlock(in MapEntry entry, int inBlock, IoBuffer destination, bool mayWait)

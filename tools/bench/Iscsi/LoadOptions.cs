@@ -9,7 +9,7 @@ internal sealed class LoadOptions
     public const string Verb = "iscsi-load";
 
     public const string Usage =
-        "vdisk-bench iscsi-load iscsi://HOST:PORT/TARGET/LUN [--sessions N] [--depth N] [--block BYTES] [--seconds N] [--write] [--sequential] [--digests]";
+        "vdisk-bench iscsi-load iscsi://HOST:PORT/TARGET/LUN [--sessions N] [--depth N] [--block BYTES] [--shift BYTES] [--seconds N] [--write] [--sequential] [--digests]";
 
     private const int SessionsMax = 64;
     private const int DepthMax = 128;
@@ -28,6 +28,9 @@ internal sealed class LoadOptions
     public int Depth { get; private set; } = 32;
 
     public int BlockBytes { get; private set; } = 4096;
+
+    /// <summary>How far behind a multiple of the block's size each one begins.</summary>
+    public int ShiftBytes { get; private set; }
 
     public double Seconds { get; private set; } = 3;
 
@@ -71,6 +74,9 @@ internal sealed class LoadOptions
                     break;
                 case "--block" when number is >= LogicalBlockBytes and <= BlockBytesMax && number % LogicalBlockBytes == 0:
                     options.BlockBytes = (int)number;
+                    break;
+                case "--shift" when number is >= 0 and < BlockBytesMax && number % LogicalBlockBytes == 0:
+                    options.ShiftBytes = (int)number;
                     break;
                 case "--seconds" when number > 0:
                     options.Seconds = number;

@@ -111,12 +111,12 @@ internal sealed class LoadSession : IDisposable
 
     private void Issue(uint tag)
     {
-        var places = blockCount / (uint)(options.BlockBytes / 512);
+        var places = (blockCount - (uint)(options.ShiftBytes / 512)) / (uint)(options.BlockBytes / 512);
         var place = options.IsSequential ? next++ % places : (uint)random.NextInt64(places);
         Span<byte> cdb = stackalloc byte[10];
         cdb.Clear();
         cdb[0] = (byte)(options.IsWrite ? 0x2A : 0x28);
-        BinaryPrimitives.WriteUInt32BigEndian(cdb[2..], place * (uint)(options.BlockBytes / 512));
+        BinaryPrimitives.WriteUInt32BigEndian(cdb[2..], (place * (uint)(options.BlockBytes / 512)) + (uint)(options.ShiftBytes / 512));
         BinaryPrimitives.WriteUInt16BigEndian(cdb[7..], (ushort)(options.BlockBytes / 512));
         Send(tag, cdb, options.IsWrite ? WriteFlag : ReadFlag, options.BlockBytes, options.IsWrite ? immediateBytes : 0);
     }
