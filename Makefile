@@ -1,6 +1,6 @@
 # What can be done here; each target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build pack test demo bench conformance soak mutate clean
+.PHONY: help setup build install pack test demo bench conformance soak mutate clean
 
 SECONDS ?= 600
 
@@ -18,6 +18,9 @@ build: ## Build the tool; it stands at bin/vdisk afterwards
 pack: ## Make NuGet packages of the libraries; they stand in bin/packages
 	@scripts/setup build
 	@scripts/pack
+
+install: ## Put the built tool and its systemd service under PREFIX (/usr/local), below DESTDIR
+	@scripts/install
 
 test: ## Run the unit, property, guest and conformance tests; results go to TestResults/
 	@scripts/test

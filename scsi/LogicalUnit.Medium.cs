@@ -30,15 +30,54 @@ public sealed partial class LogicalUnit
     /// <summary>What the parameters are after a reset.</summary>
     internal ModeParameters SavedOrDefaultMode => savedMode ?? DefaultMode;
 
+    /// <summary>Whether writes may be acknowledged before they are durable (WCE, SBC-4 6.5.6).</summary>
+    public bool IsWriteCacheEnabled => mode.IsWriteCacheEnabled;
+
+    /// <summary>
+    /// Raised when <see cref="IsWriteCacheEnabled"/> has another value, before the command that made it so is answered; a lock is held, so a
+    /// handler notes it and returns.
+    /// </summary>
+    public event Action<LogicalUnit>? WriteCacheChanged;
+
+    /// <summary>
+    /// Turns the write cache on or off, as MODE SELECT does that saves nothing: every nexus hears of it, and where it is turned off, what it
+    /// holds is durable when this completes.
+    /// </summary>
+    /// <returns>False where the device has no cache to turn on, or could not make durable what it holds.</returns>
+    public async ValueTask<bool> SetWriteCacheAsync(bool isEnabled)
+    {
+        if (isEnabled && !Device.Geometry.HasVolatileCache)
+            return false;
+        lock (gate)
+        {
+            if (mode.IsWriteCacheEnabled == isEnabled)
+                return true;
+            ChangeMode(mode with { IsWriteCacheEnabled = isEnabled });
+            foreach (var itl in nexuses)
+                itl.Attentions.Establish(UnitAttention.ModeParametersChanged);
+        }
+
+        return isEnabled || (await Device.FlushAsync()).IsSuccess;
+    }
+
     internal void SetMode(ItlNexus requester, ModeParameters wanted)
     {
         lock (gate)
         {
             if (mode == wanted)
                 return;
-            mode = wanted;
+            ChangeMode(wanted);
             EstablishForOthers(requester, UnitAttention.ModeParametersChanged);
         }
+    }
+
+    /// <summary>With the lock held.</summary>
+    private void ChangeMode(ModeParameters wanted)
+    {
+        var wasCached = mode.IsWriteCacheEnabled;
+        mode = wanted;
+        if (wanted.IsWriteCacheEnabled != wasCached)
+            WriteCacheChanged?.Invoke(this);
     }
 
     /// <summary>Keeps parameters across resets and restarts; false where they could not be made durable.</summary>

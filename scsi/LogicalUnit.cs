@@ -224,7 +224,7 @@ public sealed partial class LogicalUnit : IAsyncDisposable
         await ended;
         lock (gate)
         {
-            mode = SavedOrDefaultMode;
+            ChangeMode(SavedOrDefaultMode);
             foreach (var itl in nexuses)
             {
                 LetGo(itl);

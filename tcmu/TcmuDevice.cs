@@ -27,11 +27,17 @@ public sealed class TcmuDevice : IAsyncDisposable
     private readonly RingServer server;
     private readonly LogicalUnit unit;
     private readonly Action<string> notice;
+    private readonly bool awaitsReplies;
+    private readonly ConfigChanges changes;
+    private readonly Lock marking = new();
     private IDisposable? events;
+    private bool isUnmapped;
     private int isDisposed;
 
-    private TcmuDevice(KernelPaths paths, Backstore backstore, UioDevice uio, CommandRing ring, LogicalUnit unit, Action<string> notice)
+    private TcmuDevice(
+        KernelPaths paths, Backstore backstore, string config, UioDevice uio, CommandRing ring, LogicalUnit unit, bool awaitsReplies, Action<string> notice)
     {
+        this.awaitsReplies = awaitsReplies;
         this.paths = paths;
         this.backstore = backstore;
         this.uio = uio;
@@ -40,6 +46,7 @@ public sealed class TcmuDevice : IAsyncDisposable
         this.notice = notice;
         target = new ScsiTarget("tcmu," + backstore.Name);
         target.TryAddLun(0, unit);
+        changes = new ConfigChanges(backstore, config, unit, awaitsReplies ? KernelEvents.Reply : null, Rescan, notice);
         server = new RingServer(backstore.Name, uio.Doorbell, ring, target, backstore.FreeKeptBuffer, notice);
     }
 
@@ -48,6 +55,19 @@ public sealed class TcmuDevice : IAsyncDisposable
 
     /// <summary>Completes when the device is served no more: it was disposed of, or the kernel removed it.</summary>
     public Task Ended => server.Ended;
+
+    /// <summary>The fabric that gives it to initiators, "loopback", "vhost" or "iscsi"; null while none does.</summary>
+    public string? Fabric => FabricPort.Of(paths, backstore) is [var port, ..] ? port.Fabric : null;
+
+    /// <summary>
+    /// Gives the disk the size in bytes that somebody gave the device in configfs, on any thread: why it cannot have it, or null where it has
+    /// it now. While this is null, no size can be given.
+    /// </summary>
+    public Func<long, string?>? SizeRequested
+    {
+        get => changes.SizeRequested;
+        set => changes.SizeRequested = value;
+    }
 
     /// <summary>
     /// Makes the kernel's device and serves it; one of that name that a process of this owner left behind is taken over, with its
@@ -78,7 +98,7 @@ public sealed class TcmuDevice : IAsyncDisposable
         {
             if (isNew)
                 backstore.Create(config, unit.Device.Geometry.SizeBytes, unit.Device.Geometry.LogicalBlockBytes, options);
-            return Serve(paths, backstore, unit, notice);
+            return Serve(paths, backstore, config, unit, options, notice);
         }
         catch when (isNew)
         {
@@ -155,12 +175,55 @@ public sealed class TcmuDevice : IAsyncDisposable
         if (Interlocked.Exchange(ref isDisposed, 1) != 0)
             return;
         unit.Device.GeometryChanged -= OnGeometryChanged;
+        StopAwaitingReplies();
         await server.StopAsync();
+        await changes.EndAsync();
         events?.Dispose();
         if (ring.Fault == RingFault.None)
             ring.MarkLeft();
         target.RemoveLun(0);
+        Unmap();
+    }
+
+    /// <summary>Who changes the device while nobody serves it is not to wait for that. A device that somebody removed has nobody.</summary>
+    private void StopAwaitingReplies()
+    {
+        try
+        {
+            if (awaitsReplies && backstore.Exists)
+                backstore.AwaitReplies(false);
+        }
+        catch (TcmuException error)
+        {
+            notice($"{Name}: {error.Message}");
+        }
+    }
+
+    /// <summary>The ring's memory goes, so nothing may be noted in it any more.</summary>
+    private void Unmap()
+    {
+        unit.WriteCacheChanged -= OnWriteCacheChanged;
+        lock (marking)
+            isUnmapped = true;
         uio.Dispose();
+    }
+
+    /// <summary>
+    /// Initiators of a device that is taken over believe what they were told last, which may be that writes are durable when they are
+    /// answered: the kernel does not ask again.
+    /// </summary>
+    private void KeepWriteCache()
+    {
+        unit.WriteCacheChanged += OnWriteCacheChanged;
+        if (ring.WriteCacheMark is false && unit.IsWriteCacheEnabled)
+        {
+            // Nothing is under way on it by the kernel; what others wrote is made durable by their flushes or by this.
+            var isOff = unit.SetWriteCacheAsync(false).AsTask().GetAwaiter().GetResult();
+            if (!isOff)
+                notice($"{Name}: its write cache is off again, but what it held could not be made durable");
+        }
+
+        ring.WriteCacheMark = unit.IsWriteCacheEnabled;
     }
 
     /// <summary>Without a listener the kernel refuses changes of a device, those of its size by us as well.</summary>
@@ -171,6 +234,11 @@ public sealed class TcmuDevice : IAsyncDisposable
         try
         {
             events = KernelEvents.Listen(OnKernelEvent);
+            if (awaitsReplies)
+            {
+                KernelEvents.AskForReplies();
+                backstore.AwaitReplies(true);
+            }
         }
         catch (IOException error)
         {
@@ -178,16 +246,21 @@ public sealed class TcmuDevice : IAsyncDisposable
         }
     }
 
-    /// <summary>What somebody else changes in configfs has no effect on the disk, and the operator is told. After an overrun it is looked at.</summary>
     private void OnKernelEvent(KernelEvent? told)
     {
-        if (told is not null && (told.Kind != KernelEventKind.Reconfigured || !told.Device.StartsWith(backstore.UioPrefix, StringComparison.Ordinal)))
-            return;
-        var size = (long?)told?.SizeBytes ?? (told is null ? backstore.SizeBytes : null);
-        if (size is { } given && given != unit.Device.Geometry.SizeBytes)
-            notice($"{Name}: somebody set its size in configfs to {given} bytes; the disk has {unit.Device.Geometry.SizeBytes} (vdisk resize changes it)");
-        if (told is { WriteCache: not null } or { Config: not null })
-            notice($"{Name}: somebody changed its cache or configuration in configfs, which has no effect on the disk");
+        var isToActOn = told is null || told.Kind == KernelEventKind.Reconfigured || (told.Kind == KernelEventKind.Removed && awaitsReplies);
+        if (isToActOn && (told is null || told.Device.StartsWith(backstore.UioPrefix, StringComparison.Ordinal)))
+            changes.On(told);
+    }
+
+    /// <summary>What initiators know of the write cache is noted where the next process finds it.</summary>
+    private void OnWriteCacheChanged(LogicalUnit changed)
+    {
+        lock (marking)
+        {
+            if (!isUnmapped)
+                ring.WriteCacheMark = changed.IsWriteCacheEnabled;
+        }
     }
 
     /// <summary>On any thread, and to return at once: the kernel asks the disk before it answers.</summary>
@@ -198,13 +271,28 @@ public sealed class TcmuDevice : IAsyncDisposable
     {
         try
         {
-            backstore.SetSize(unit.Device.Geometry.SizeBytes);
+            if (!changes.IsGiven(unit.Device.Geometry.SizeBytes))
+                backstore.SetSize(unit.Device.Geometry.SizeBytes);
+        }
+        catch (TcmuException error)
+        {
+            notice($"{Name}: the kernel was not told of the new size: {error.Message}");
+        }
+
+        Rescan();
+    }
+
+    /// <summary>This machine's own disk asks who it is, how large, and with what cache. On a thread that may wait.</summary>
+    private void Rescan()
+    {
+        try
+        {
             if (FindDisk() is { } disk)
                 ConfigTree.Write(Path.Combine(paths.SysFs, "block", Path.GetFileName(disk), "device/rescan"), "1");
         }
         catch (TcmuException error)
         {
-            notice($"{Name}: the kernel was not told of the new size: {error.Message}");
+            notice($"{Name}: this machine's disk does not look anew: {error.Message}");
         }
     }
 
@@ -224,9 +312,10 @@ public sealed class TcmuDevice : IAsyncDisposable
         throw new TcmuException(TcmuError.InUse, $"the kernel has a device '{backstore.Name}' of another owner ({backstore.Config})");
     }
 
-    private static TcmuDevice Serve(KernelPaths paths, Backstore backstore, LogicalUnit unit, Action<string> notice)
+    private static TcmuDevice Serve(KernelPaths paths, Backstore backstore, string config, LogicalUnit unit, TcmuOptions options, Action<string> notice)
     {
         var uio = UioDevice.Open(paths, backstore);
+        TcmuDevice? device = null;
         try
         {
             var ring = OpenRing(uio);
@@ -236,8 +325,9 @@ public sealed class TcmuDevice : IAsyncDisposable
                 ring = OpenRing(uio);
             }
 
-            var device = new TcmuDevice(paths, backstore, uio, ring, unit, notice);
+            device = new TcmuDevice(paths, backstore, config, uio, ring, unit, options.AwaitsReplies, notice);
             ring.MarkTaken();
+            device.KeepWriteCache();
             device.Listen();
             device.server.Start();
             backstore.Block(false);
@@ -246,7 +336,11 @@ public sealed class TcmuDevice : IAsyncDisposable
         }
         catch
         {
-            uio.Dispose();
+            device?.events?.Dispose();
+            if (device is null)
+                uio.Dispose();
+            else
+                device.Unmap();
             throw;
         }
     }

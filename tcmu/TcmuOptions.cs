@@ -23,6 +23,19 @@ public sealed record TcmuOptions
     /// </summary>
     public int CommandTimeoutSeconds { get; init; } = 120;
 
+    /// <summary>
+    /// Whether the kernel answers PERSISTENT RESERVE and RESERVE itself, for the initiators of its fabrics alone. It has to where a fabric
+    /// has several initiators, since all of them are one nexus of the logical unit. False: the logical unit does, and a reservation counts
+    /// for everybody who has it.
+    /// </summary>
+    public bool KernelReserves { get; init; }
+
+    /// <summary>
+    /// Whether whoever changes the device in configfs waits until that has been carried out, and is told where it cannot be
+    /// (nl_reply_supported). It asks the kernel to wait for every program that answers for devices of its own (TCMU_CMD_SET_FEATURES).
+    /// </summary>
+    public bool AwaitsReplies { get; init; }
+
     /// <summary>Throws ArgumentOutOfRangeException where a figure is out of its range.</summary>
     public void Check()
     {

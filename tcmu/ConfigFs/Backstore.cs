@@ -17,6 +17,9 @@ internal sealed class Backstore
     /// <summary>TCMU_CONFIG_LEN with the end of the string.</summary>
     public const int ConfigBytesMax = 255;
 
+    /// <summary>Held while the host bus adapter, which all backstores are under, comes or goes.</summary>
+    private static readonly Lock HbaChanging = new();
+
     private readonly KernelPaths paths;
 
     public Backstore(KernelPaths paths, string name)
@@ -55,8 +58,12 @@ internal sealed class Backstore
         ArgumentOutOfRangeException.ThrowIfGreaterThan(config.Length, ConfigBytesMax, nameof(config));
         if (config.AsSpan().ContainsAny(',', '\n', ' '))
             throw new ArgumentException("the configuration must hold no comma, blank or line end", nameof(config));
-        ConfigTree.Make(HbaFolder(paths));
-        ConfigTree.Make(Folder);
+        lock (HbaChanging)
+        {
+            ConfigTree.Make(HbaFolder(paths));
+            ConfigTree.Make(Folder);
+        }
+
         var settings = string.Create(
             CultureInfo.InvariantCulture,
             $"dev_config={config},dev_size={sizeBytes},hw_block_size={blockBytes},hw_max_sectors={options.TransferBytesMax / blockBytes}," +
@@ -68,7 +75,14 @@ internal sealed class Backstore
         ConfigTree.Write(Path.Combine(Folder, "enable"), "1");
         ConfigTree.Write(Attribute("cmd_time_out"), string.Create(CultureInfo.InvariantCulture, $"{options.CommandTimeoutSeconds}"));
         ConfigTree.WriteIfThere(Attribute("tmr_notification"), "1");
+        if (!options.KernelReserves)
+            ConfigTree.WriteIfThere(Attribute("pgr_support"), "0");
     }
+
+    /// <summary>Whether the kernel waits for a reply when it tells of a change (nl_reply_supported).</summary>
+    public void AwaitReplies(bool awaits) => ConfigTree.Write(Attribute("nl_reply_supported"), awaits ? "1" : "-1");
+
+    public void SetConfig(string config) => ConfigTree.Write(Attribute("dev_config"), config);
 
     public void SetSize(long sizeBytes) => ConfigTree.Write(Attribute("dev_size"), sizeBytes.ToString(CultureInfo.InvariantCulture));
 
@@ -85,8 +99,19 @@ internal sealed class Backstore
     public void Remove()
     {
         ConfigTree.Remove(Folder);
-        if (!All(paths).Any() && Directory.Exists(HbaFolder(paths)))
-            ConfigTree.Remove(HbaFolder(paths));
+        lock (HbaChanging)
+        {
+            if (All(paths).Any())
+                return;
+            try
+            {
+                ConfigTree.Remove(HbaFolder(paths));
+            }
+            catch (TcmuException error) when (error.Error == TcmuError.Refused)
+            {
+                // Another process made a backstore in it at this moment.
+            }
+        }
     }
 
     private static string HbaFolder(KernelPaths paths) =>

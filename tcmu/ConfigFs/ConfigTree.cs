@@ -76,11 +76,27 @@ internal static class ConfigTree
     }
 
     /// <summary>Links in a folder; configfs has no other kind of link there.</summary>
-    public static IEnumerable<string> Links(string folder) =>
-        Directory.Exists(folder) ? Directory.EnumerateFileSystemEntries(folder).Where(LinkExists) : [];
+    public static IReadOnlyList<string> Links(string folder) => [.. Entries(folder).Where(LinkExists)];
 
-    public static IEnumerable<string> Folders(string folder) =>
-        Directory.Exists(folder) ? Directory.EnumerateDirectories(folder).Where(entry => !LinkExists(entry)) : [];
+    /// <summary>Objects in a folder.</summary>
+    public static IReadOnlyList<string> Folders(string folder) => [.. Entries(folder).Where(static entry => !LinkExists(entry) && Directory.Exists(entry))];
+
+    /// <summary>What a link of configfs, relative as it is shown, leads to; null where it is gone.</summary>
+    public static string? TargetOf(string link) =>
+        new FileInfo(link).LinkTarget is { } target ? Path.GetFullPath(target, Path.GetDirectoryName(link)!) : null;
+
+    /// <summary>Others make and remove objects at any time: what goes between two looks was not there.</summary>
+    private static string[] Entries(string folder)
+    {
+        try
+        {
+            return Directory.GetFileSystemEntries(folder);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            return [];
+        }
+    }
 
     private static bool LinkExists(string path) => new FileInfo(path).LinkTarget is not null;
 

@@ -81,11 +81,11 @@ internal sealed class FabricPort
     public void Remove()
     {
         var groups = Path.Combine(PortalGroup, "acls");
-        foreach (var acl in ConfigTree.Folders(groups).ToList())
+        foreach (var acl in ConfigTree.Folders(groups))
         {
-            foreach (var mapped in ConfigTree.Folders(acl).Where(IsMappedLun).ToList())
+            foreach (var mapped in ConfigTree.Folders(acl).Where(IsMappedLun))
             {
-                foreach (var link in ConfigTree.Links(mapped).ToList())
+                foreach (var link in ConfigTree.Links(mapped))
                     ConfigTree.Unlink(link);
                 ConfigTree.Remove(mapped);
             }
@@ -93,14 +93,14 @@ internal sealed class FabricPort
             ConfigTree.Remove(acl);
         }
 
-        foreach (var lun in ConfigTree.Folders(Path.Combine(PortalGroup, "lun")).ToList())
+        foreach (var lun in ConfigTree.Folders(Path.Combine(PortalGroup, "lun")))
         {
-            foreach (var link in ConfigTree.Links(lun).ToList())
+            foreach (var link in ConfigTree.Links(lun))
                 ConfigTree.Unlink(link);
             ConfigTree.Remove(lun);
         }
 
-        foreach (var portal in ConfigTree.Folders(Path.Combine(PortalGroup, "np")).ToList())
+        foreach (var portal in ConfigTree.Folders(Path.Combine(PortalGroup, "np")))
             ConfigTree.Remove(portal);
         if (ConfigTree.Read(Path.Combine(PortalGroup, "nexus")) is { Length: > 0 })
             ConfigTree.Write(Path.Combine(PortalGroup, "nexus"), "NULL");
@@ -114,9 +114,11 @@ internal sealed class FabricPort
 
     private bool HasOthers(Backstore backstore) => Targets().Any(target => target != backstore.Folder);
 
-    /// <summary>The backstores of the port's LUNs. configfs shows a link's target relative to the link.</summary>
+    /// <summary>The backstores of the port's LUNs.</summary>
     private IEnumerable<string> Targets() =>
         from lun in ConfigTree.Folders(Path.Combine(PortalGroup, "lun"))
         from link in ConfigTree.Links(lun)
-        select Path.GetFullPath(new FileInfo(link).LinkTarget!, Path.GetDirectoryName(link)!);
+        let target = ConfigTree.TargetOf(link)
+        where target is not null
+        select target;
 }

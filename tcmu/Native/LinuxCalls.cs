@@ -10,6 +10,7 @@ internal static unsafe partial class LinuxCalls
     public const int EINTR = 4;
     public const int EAGAIN = 11;
     public const int EBUSY = 16;
+    public const int EINVAL = 22;
     public const int ENOBUFS = 105;
 
     public const int PROT_READ = 1;

@@ -66,15 +66,20 @@ internal sealed unsafe class GenericNetlink : IDisposable
         return isOverrun || error is LinuxCalls.EAGAIN or LinuxCalls.EINTR ? default : throw LinuxCalls.Failure("read of netlink");
     }
 
+    /// <summary>Sends a message. From any thread.</summary>
+    public void Send(ReadOnlySpan<byte> message)
+    {
+        fixed (byte* start = message)
+        {
+            if (LinuxCalls.Write(Socket, start, (nuint)message.Length) < 0)
+                throw LinuxCalls.Failure("write to netlink");
+        }
+    }
+
     private void Resolve(string family, string? group)
     {
         const ushort ErrorType = 2;
-        var request = NetlinkMessage.Request(ControlFamily, GetFamily, ControlVersion, FamilyNameAttribute, family);
-        fixed (byte* start = request)
-        {
-            if (LinuxCalls.Write(Socket, start, (nuint)request.Length) < 0)
-                throw LinuxCalls.Failure("write to netlink");
-        }
+        Send(NetlinkMessage.Request(ControlFamily, GetFamily, ControlVersion, FamilyNameAttribute, family));
 
         LinuxCalls.WaitReadable(Socket);
         var received = Receive(out _);

@@ -15,8 +15,10 @@ internal enum KernelEventKind : byte
 /// <param name="SizeBytes">The size that somebody gave it, or null.</param>
 /// <param name="WriteCache">Whether somebody gave it a write cache, or null.</param>
 /// <param name="Config">The configuration that somebody gave it, or null.</param>
-internal sealed record KernelEvent(KernelEventKind Kind, string Device, ulong? SizeBytes, bool? WriteCache, string? Config)
+/// <param name="DeviceId">The kernel's number of the device, which a reply names; null where it told none.</param>
+internal sealed record KernelEvent(KernelEventKind Kind, string Device, ulong? SizeBytes, bool? WriteCache, string? Config, uint? DeviceId = null)
 {
+    private const ushort DeviceIdAttribute = 8;
     private const ushort DeviceAttribute = 1;
     private const ushort ConfigAttribute = 4;
     private const ushort SizeAttribute = 5;
@@ -31,6 +33,7 @@ internal sealed record KernelEvent(KernelEventKind Kind, string Device, ulong? S
         string? config = null;
         ulong? size = null;
         bool? writeCache = null;
+        uint? deviceId = null;
         var attributes = body[NetlinkMessage.GenericHeaderBytes..];
         while (NetlinkMessage.TryTakeAttribute(ref attributes, out var type, out var value))
         {
@@ -45,12 +48,15 @@ internal sealed record KernelEvent(KernelEventKind Kind, string Device, ulong? S
                 case SizeAttribute when value.Length >= sizeof(ulong):
                     size = MemoryMarshal.Read<ulong>(value);
                     break;
+                case DeviceIdAttribute when value.Length >= sizeof(uint):
+                    deviceId = MemoryMarshal.Read<uint>(value);
+                    break;
                 case WriteCacheAttribute when value.Length >= 1:
                     writeCache = value[0] != 0;
                     break;
             }
         }
 
-        return device is null ? null : new KernelEvent((KernelEventKind)body[0], device, size, writeCache, config);
+        return device is null ? null : new KernelEvent((KernelEventKind)body[0], device, size, writeCache, config, deviceId);
     }
 }

@@ -1,20 +1,30 @@
+using System.Runtime.InteropServices;
 using CowScsi.Tcmu.Native;
 using Microsoft.Win32.SafeHandles;
 
 namespace CowScsi.Tcmu.Netlink;
 
 /// <summary>
-/// Listens to what the kernel tells of its devices. The kernel refuses a change of a device's size, cache or configuration where nobody
-/// listens, so a process that serves devices does; and the operator hears of what others change there.
+/// Listens to what the kernel tells of its devices, and replies where it waits. The kernel refuses a change of a device's size, cache or
+/// configuration where nobody listens, so a process that serves devices does.
 /// </summary>
 /// <remarks>
-/// Our devices are made with nl_reply_supported = -1: the kernel tells and does not wait. A kernel that waits for a reply hangs whoever
-/// made the change, past all signals, when the listener dies or its socket overruns; with our way that cannot be.
+/// Our devices are made with nl_reply_supported = -1: the kernel tells and does not wait. A kernel that waits for a reply holds whoever
+/// made the change, past all signals, while the listener stands still; with our way that cannot be. Whoever wants to wait asks for it
+/// (<see cref="TcmuOptions.AwaitsReplies"/>), and then waits for changes alone: a device is made and removed without.
 /// </remarks>
 internal sealed class KernelEvents : IDisposable
 {
     private const string FamilyName = "TCM-USER";
     private const string GroupName = "config";
+    private const byte Version = 2;
+
+    /// <summary>From a command that the kernel sends to the one that replies to it (TCMU_CMD_ADDED_DEVICE_DONE ...).</summary>
+    private const int DoneCommands = 3;
+    private const byte SetFeatures = 7;
+    private const ushort StatusAttribute = 7;
+    private const ushort DeviceIdAttribute = 8;
+    private const ushort ReplySupportAttribute = 9;
 
     private static readonly Lock Gate = new();
     private static KernelEvents? shared;
@@ -31,6 +41,31 @@ internal sealed class KernelEvents : IDisposable
         netlink = GenericNetlink.Open(FamilyName, GroupName);
         thread = new Thread(Run) { IsBackground = true, Name = "tcmu events" };
         thread.Start();
+    }
+
+    /// <summary>Asks the kernel to wait for replies, where a device does (SET_FEATURES). Somebody listens.</summary>
+    public static void AskForReplies()
+    {
+        lock (Gate)
+            shared!.netlink.Send(NetlinkMessage.Request(shared.netlink.Family, SetFeatures, Version, (ReplySupportAttribute, [1])));
+    }
+
+    /// <summary>Tells the kernel, which waits, how an event was taken: 0, or an error number below it. Somebody listens.</summary>
+    public static void Reply(KernelEvent told, int status)
+    {
+        if (told.DeviceId is not { } id)
+            return;
+        lock (Gate)
+            shared?.netlink.Send(ReplyTo(shared.netlink.Family, told.Kind, id, status));
+    }
+
+    internal static byte[] ReplyTo(ushort family, KernelEventKind kind, uint deviceId, int status)
+    {
+        var idBytes = new byte[sizeof(uint)];
+        MemoryMarshal.Write(idBytes, deviceId);
+        var statusBytes = new byte[sizeof(int)];
+        MemoryMarshal.Write(statusBytes, status);
+        return NetlinkMessage.Request(family, (byte)((byte)kind + DoneCommands), Version, (StatusAttribute, statusBytes), (DeviceIdAttribute, idBytes));
     }
 
     /// <summary>Listens from now on, with the one socket of the process. The listener gets null where messages were lost: it looks for itself.</summary>

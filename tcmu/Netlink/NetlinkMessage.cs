@@ -19,18 +19,30 @@ internal static class NetlinkMessage
     private const ushort RequestFlag = 1;
 
     /// <summary>A request with one attribute that is a string.</summary>
-    public static byte[] Request(ushort family, byte command, byte version, ushort attribute, string value)
+    public static byte[] Request(ushort family, byte command, byte version, ushort attribute, string value) =>
+        Request(family, command, version, (attribute, [.. Encoding.ASCII.GetBytes(value), 0]));
+
+    /// <summary>A request with attributes.</summary>
+    public static byte[] Request(ushort family, byte command, byte version, params ReadOnlySpan<(ushort Type, byte[] Value)> attributes)
     {
-        var attributeBytes = AttributeHeaderBytes + Encoding.ASCII.GetByteCount(value) + 1;
-        var message = new byte[HeaderBytes + GenericHeaderBytes + Align(attributeBytes)];
+        var length = HeaderBytes + GenericHeaderBytes;
+        foreach (var (_, value) in attributes)
+            length += Align(AttributeHeaderBytes + value.Length);
+        var message = new byte[length];
         MemoryMarshal.Write(message, (uint)message.Length);
         MemoryMarshal.Write(message.AsSpan(4), family);
         MemoryMarshal.Write(message.AsSpan(6), RequestFlag);
         message[HeaderBytes] = command;
         message[HeaderBytes + 1] = version;
-        MemoryMarshal.Write(message.AsSpan(HeaderBytes + GenericHeaderBytes), (ushort)attributeBytes);
-        MemoryMarshal.Write(message.AsSpan(HeaderBytes + GenericHeaderBytes + 2), attribute);
-        Encoding.ASCII.GetBytes(value, message.AsSpan(HeaderBytes + GenericHeaderBytes + AttributeHeaderBytes));
+        var at = HeaderBytes + GenericHeaderBytes;
+        foreach (var (type, value) in attributes)
+        {
+            MemoryMarshal.Write(message.AsSpan(at), (ushort)(AttributeHeaderBytes + value.Length));
+            MemoryMarshal.Write(message.AsSpan(at + 2), type);
+            value.CopyTo(message.AsSpan(at + AttributeHeaderBytes));
+            at += Align(AttributeHeaderBytes + value.Length);
+        }
+
         return message;
     }
 

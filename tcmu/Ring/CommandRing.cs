@@ -44,6 +44,8 @@ internal enum RingEvent : byte
 internal sealed unsafe class CommandRing
 {
     private const int EntriesAtFirst = 1024;
+    private const ulong WriteCacheOn = 1;
+    private const ulong WriteCacheOff = 2;
 
     private readonly byte* region;
     private readonly long regionBytes;
@@ -120,6 +122,18 @@ internal sealed unsafe class CommandRing
             return RingFault.RingOutsideRegion;
         ring = new CommandRing(memory, ringOffset, ringBytes, capabilities, start);
         return RingFault.None;
+    }
+
+    /// <summary>What initiators of the device were last told of its write cache; null where nobody noted it.</summary>
+    public bool? WriteCacheMark
+    {
+        get => Volatile.Read(ref *(ulong*)(region + RingLayout.WriteCacheMarkOffset)) switch
+        {
+            WriteCacheOn => true,
+            WriteCacheOff => false,
+            _ => null,
+        };
+        set => Volatile.Write(ref *(ulong*)(region + RingLayout.WriteCacheMarkOffset), value switch { true => WriteCacheOn, false => WriteCacheOff, null => 0 });
     }
 
     public void MarkTaken() => Volatile.Write(ref *(ulong*)(region + RingLayout.TakenMarkOffset), 1);

@@ -25,6 +25,12 @@ internal static class RingLayout
     /// </summary>
     public const int TakenMarkOffset = 72;
 
+    /// <summary>
+    /// Ours as well: what initiators were last told of the write cache, 1 that it is on, 2 that it is off, 0 where nobody noted it. The kernel
+    /// does not ask again when another process serves the disk.
+    /// </summary>
+    public const int WriteCacheMarkOffset = 80;
+
     public const int MailboxBytes = 128;
 
     // struct tcmu_cmd_entry_hdr; the low three bits of the first word are the operation, the rest the entry's length.

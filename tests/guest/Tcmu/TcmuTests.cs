@@ -4,8 +4,9 @@ using Xunit.Abstractions;
 
 namespace CowScsi.Tests.Guest.Tcmu;
 
-/// <summary>Disks of a store as disks of the Linux kernel (target_core_user): what the kernel and its tools see, resize, and a server that dies.</summary>
-public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output) : IClassFixture<TcmuGuest>
+/// <summary>Disks of a store as disks of the Linux kernel (target_core_user): what the kernel and its tools see.</summary>
+[Collection(TcmuGuests.Name)]
+public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output)
 {
     /// <summary>Real files: some 250 of a few kilobytes to a megabyte each, on every machine that runs these tests.</summary>
     private const string Content = "/usr/share/perl5";
@@ -17,7 +18,14 @@ public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output) : IClass
         var guest = host.Machine;
         var path = await host.AttachAsync("files", "128MiB");
         Assert.Contains(path, await guest.DoAsync("lsscsi"), StringComparison.Ordinal);
-        Assert.Contains("COWSCSI", await guest.DoAsync($"sg_inq {path}"), StringComparison.Ordinal);
+        foreach (var (command, words) in ((string, string)[])
+            [("sg_inq", "COWSCSI"), ("sg_vpd -p sv", "Logical block provisioning"), ("sg_vpd -p di", "NAA"), ("sg_vpd -p lbpv", "LBPU): 1"),
+             ("sg_vpd -p bl", "Maximum unmap LBA count"), ("sg_readcap", $"Number of logical blocks={(128 << 20) / 512}"), ("sg_readcap --16", "lbpme=1"),
+             ("sg_opcodes", "Compare and write"), ("sg_opcodes", "Unmap"), ("sg_opcodes", "Synchronize cache(10)")])
+        {
+            Assert.Contains(words, await guest.DoAsync($"{command} {path}"), StringComparison.OrdinalIgnoreCase);
+        }
+
         Assert.Equal($"{128 << 20}", (await guest.DoAsync($"blockdev --getsize64 {path}")).Trim());
         Assert.Equal(path, (await guest.DoAsync($"{TcmuGuest.Vdisk} attach files")).Trim());
 
@@ -61,29 +69,6 @@ public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output) : IClass
         Assert.Equal($"-device vhost-scsi-pci,wwpn={lines[0]}", lines[1]);
         await guest.DoAsync($"ls /sys/kernel/config/target/vhost/{lines[0]}/tpgt_1/lun/lun_0/*/udev_path");
         await guest.DoAsync($"{TcmuGuest.Vdisk} detach virtual");
-    }
-
-    [SkippableFact]
-    public async Task Server_KilledUnderVerifiedWrites_IsFollowedByOneThatTakesOver()
-    {
-        await host.StartAsync();
-        var guest = host.Machine;
-        var path = await host.AttachAsync("lives", "64MiB");
-        var device = Path.GetFileName(path);
-        // What was answered is durable then: no flush tells the writer what a dying server forgets.
-        await guest.DoAsync($"echo 'write through' >/sys/block/{device}/device/scsi_disk/*/cache_type && grep -q through /sys/block/{device}/queue/write_cache");
-        await guest.DoAsync(
-            $"rm -f /run/fio.status; {{ fio --name=verify --filename={path} --size=8m --rw=randwrite --bs=4k --iodepth=8 --ioengine=libaio --direct=1 " +
-            "--verify=crc32c --do_verify=1 --verify_fatal=1 --randseed=9 --rate_iops=250 >/run/fio.out 2>&1; echo $? >/run/fio.status; } </dev/null >/dev/null 2>&1 &");
-        await guest.DoAsync("sleep 2");
-        await guest.DoAsync("kill -9 $(cat /run/serve.pid); until [ -s /run/serve.status ]; do sleep 0.05; done");
-        Assert.Contains("left by a dead process", await guest.DoAsync($"{TcmuGuest.Vdisk} doctor"), StringComparison.Ordinal);
-        Assert.False(await ExistsAsync("/run/fio.status"), "the server was killed when all was done");
-        await host.ServeAsync();
-        Assert.Equal(path, (await guest.DoAsync($"{TcmuGuest.Vdisk} attach lives")).Trim());
-        Assert.Equal("0", (await guest.DoAsync("for try in $(seq 900); do [ -s /run/fio.status ] && break; sleep 0.1; done; cat /run/fio.out; cat /run/fio.status")).Trim()[^1..]);
-        Assert.Equal("", (await guest.DoAsync("for task in /proc/[0-9]*/status; do grep -q '^State:.D' $task 2>/dev/null && head -1 $task; done; true")).Trim());
-        await guest.DoAsync($"{TcmuGuest.Vdisk} detach lives");
     }
 
     private async Task<long> StoredBytesAsync(string disk)

@@ -29,6 +29,28 @@ public sealed class SavedModeTests
     }
 
     [Fact]
+    public async Task WriteCache_TurnedOffFromBelow_IsFlushed_ToldToEveryNexus_AndWritesAreForced()
+    {
+        using var initiator = new Initiator();
+        var changes = new List<bool>();
+        initiator.Unit.WriteCacheChanged += unit => changes.Add(unit.IsWriteCacheEnabled);
+        Assert.True(await initiator.Unit.SetWriteCacheAsync(true));
+        Assert.Empty(changes);
+        Assert.True(await initiator.Unit.SetWriteCacheAsync(false));
+        Assert.Equal([false], changes);
+        Assert.Equal(1, initiator.Disk.Flushes);
+        initiator.AssertSense(0x062A01, "00 00 00 00 00 00");
+        initiator.AssertGood("2A 00 00 00 00 00 00 00 01 00", new byte[512]);
+        Assert.Equal(1, initiator.Disk.ForcedWrites);
+        await initiator.Target.ManageAsync(initiator.Nexus, TaskManagementFunction.LogicalUnitReset, 0, 0);
+        Assert.Equal([false, true], changes);
+
+        using var uncached = new Initiator(new RamDisk(hasCache: false));
+        Assert.False(await uncached.Unit.SetWriteCacheAsync(true));
+        Assert.False(uncached.Unit.IsWriteCacheEnabled);
+    }
+
+    [Fact]
     public async Task ModeSelect_Saving_SurvivesResetAndRestart()
     {
         var memory = new RamMemory();

@@ -32,6 +32,15 @@ public sealed class ConfigFsTests : IDisposable
         Assert.True(backstore.IsEnabled);
         Assert.Equal("120", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/cmd_time_out")));
         Assert.Equal("1", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/tmr_notification")));
+        Assert.Equal("0", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/pgr_support")));
+    }
+
+    [Fact]
+    public void Create_ForManyInitiators_LeavesReservationsToTheKernel()
+    {
+        var backstore = Store("", "0");
+        backstore.Create("cowscsi/owner/disk", 1 << 30, 512, TcmuOptions.Default with { KernelReserves = true });
+        Assert.Equal("1", File.ReadAllText(Path.Combine(backstore.Folder, "attrib/pgr_support")));
     }
 
     [Theory]
@@ -121,7 +130,7 @@ public sealed class ConfigFsTests : IDisposable
         await cli.DoAsync("init");
         await cli.DoAsync("create", "disk", "--size", "1MiB");
         var refusal = await cli.FailAsync(CowScsi.Vdisk.ExitCode.NotFound, "detach", "disk");
-        Assert.Contains("no process serves", refusal, StringComparison.Ordinal);
+        Assert.Contains("'disk' is not attached", refusal, StringComparison.Ordinal);
     }
 
     private Backstore Store(string config, string enabled)
@@ -133,6 +142,7 @@ public sealed class ConfigFsTests : IDisposable
         File.WriteAllText(Path.Combine(backstore.Folder, "attrib/dev_config"), config + "\n");
         File.WriteAllText(Path.Combine(backstore.Folder, "attrib/cmd_time_out"), "00");
         File.WriteAllText(Path.Combine(backstore.Folder, "attrib/tmr_notification"), "0");
+        File.WriteAllText(Path.Combine(backstore.Folder, "attrib/pgr_support"), "1");
         return backstore;
     }
 }

@@ -28,9 +28,23 @@ public sealed class NetlinkTests
         var told = KernelEvent.Read(body);
         Assert.NotNull(told);
         Assert.Equal((KernelEventKind.Reconfigured, "tcm-user/7310/d/cows", 96UL << 20), (told.Kind, told.Device, told.SizeBytes));
+        Assert.Equal(1U, told.DeviceId);
         Assert.Null(told.WriteCache);
         Assert.Null(told.Config);
         Assert.False(NetlinkMessage.TryTake(ref received, out _, out _));
+    }
+
+    [Fact]
+    public void Reply_NamesTheDeviceAndHowItWent()
+    {
+        Assert.Equal(
+            [
+                36, 0, 0, 0, 0x22, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, // nlmsghdr: 36 bytes, family 0x22, a request
+                6, 2, 0, 0, // genlmsghdr: RECONFIG_DEVICE_DONE, version 2
+                8, 0, 7, 0, 0xEA, 0xFF, 0xFF, 0xFF, // TCMU_ATTR_CMD_STATUS: -EINVAL
+                8, 0, 8, 0, 5, 0, 0, 0, // TCMU_ATTR_DEVICE_ID
+            ],
+            KernelEvents.ReplyTo(0x22, KernelEventKind.Reconfigured, 5, -22));
     }
 
     [Fact]

@@ -20,6 +20,11 @@ internal static class AttachCommand
     /// <summary>How long a process that was started may take to open its store: it may have to follow a long log.</summary>
     private static readonly TimeSpan HostLimit = TimeSpan.FromMinutes(2);
 
+    /// <summary>How long a store may be held by a process that does not answer: a server that starts follows its log, one that ends writes it.</summary>
+    private static readonly TimeSpan BusyLimit = TimeSpan.FromMinutes(1);
+
+    private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(50);
+
     public static Command Build(CommandLine line)
     {
         var name = DiskArguments.Disk(line, "Disk to attach");
@@ -37,8 +42,13 @@ internal static class AttachCommand
         var data = new Option<int>("--data-mib") { Description = "Memory for the data of commands under way [default: 128]", HelpName = "MIB", DefaultValueFactory = static _ => TcmuOptions.Default.DataAreaMebibytes };
         var transfer = DiskArguments.SizeOption("--max-transfer", "Largest transfer that the kernel is told of [default: 1MiB]", 4096, 64 << 20);
         var timeout = new Option<int>("--timeout") { Description = "Seconds after which the kernel gives up a command that is not answered; 0 for never [default: 120]", HelpName = "SECONDS", DefaultValueFactory = static _ => TcmuOptions.Default.CommandTimeoutSeconds };
+        var replies = new Option<bool>("--netlink-replies") { Description = "Who changes the disk in configfs waits until it is done, and is told where it cannot be" };
+        var temporary = new Option<bool>("--temporary") { Description = "Do not bring it back when the machine was started anew" };
         var passphrases = new PassphraseOptions();
-        var command = new Command("attach", "Make a disk a SCSI disk of this machine's kernel, and print its path") { name, fabric, portal, initiators, readOnly, ring, data, transfer, timeout };
+        var command = new Command("attach", "Make a disk a SCSI disk of this machine's kernel, and print its path")
+        {
+            name, fabric, portal, initiators, readOnly, temporary, ring, data, transfer, timeout, replies,
+        };
         passphrases.AddTo(command);
         return line.WithAction(command, async invocation =>
         {
@@ -53,8 +63,10 @@ internal static class AttachCommand
                 DataMebibytes = invocation.Get(data),
                 TransferBytes = (int)(invocation.Get(transfer) ?? TcmuOptions.Default.TransferBytesMax),
                 TimeoutSeconds = invocation.Get(timeout),
+                NetlinkReplies = invocation.Get(replies),
+                Temporary = invocation.Get(temporary),
             };
-            await using var session = await invocation.TryReachServerAsync() ?? await StartHostAsync(invocation, disk);
+            await using var session = await ReachAsync(invocation, disk);
             using var passphrase = await invocation.UnlockAsync(session, passphrases, disk);
             var attached = await session.AttachAsync(disk, request, passphrase, invocation.Stop);
             Print(invocation, attached);
@@ -66,11 +78,10 @@ internal static class AttachCommand
     {
         var name = DiskArguments.Disk(line, "Disk to detach");
         var force = new Option<bool>("--force") { Description = "Also where it is mounted: it is torn out" };
-        var command = new Command("detach", "Take a disk from this machine's kernel") { name, force };
+        var command = new Command("detach", "Take a disk from this machine's kernel, and forget that it was attached") { name, force };
         return line.WithAction(command, async invocation =>
         {
-            await using var session = await invocation.TryReachServerAsync()
-                ?? throw new CommandException(ExitCode.NotFound, "no process serves disks of this store to the kernel; vdisk doctor shows what is left there");
+            await using var session = await invocation.OpenAsync();
             await session.DetachAsync(invocation.Get(name), invocation.Get(force), invocation.Stop);
             if (invocation.IsJson)
                 invocation.PrintJson(new DetachedAnswer(invocation.Get(name)), DocumentContext.Default.DetachedAnswer);
@@ -102,9 +113,36 @@ internal static class AttachCommand
     }
 
     /// <summary>
-    /// Starts the process that stays, in a session of its own, so that it survives the terminal; its words go to a file in /run.
+    /// The process that has the store open, or one that is started for it. A server that is just starting, or ending, has the store and does
+    /// not answer yet, or any more: that is waited for.
     /// </summary>
-    private static async Task<IStoreSession> StartHostAsync(Invocation invocation, string disk)
+    private static async Task<IStoreSession> ReachAsync(Invocation invocation, string disk)
+    {
+        var clock = Stopwatch.StartNew();
+        while (true)
+        {
+            if (await invocation.TryReachServerAsync() is { } session)
+                return session;
+            try
+            {
+                if (await TryStartHostAsync(invocation, disk) is { } started)
+                    return started;
+            }
+            catch (StoreException busy) when (busy.Error == StoreError.InUse)
+            {
+                if (clock.Elapsed > BusyLimit)
+                    throw new CommandException(ExitCode.InUse, $"{busy.Message}; it takes no commands, and did not let go within {BusyLimit.TotalSeconds:F0} s: try again when it is done", busy);
+            }
+
+            await Task.Delay(AskInterval, invocation.Stop);
+        }
+    }
+
+    /// <summary>
+    /// Starts the process that stays, in a session of its own, so that it survives the terminal; its words go to a file in /run. Null where
+    /// another process was faster to open the store.
+    /// </summary>
+    private static async Task<IStoreSession?> TryStartHostAsync(Invocation invocation, string disk)
     {
         if (!System.Environment.IsPrivilegedProcess)
             throw CommandException.Failed("kernel devices are root's: run it as root");
@@ -134,9 +172,11 @@ internal static class AttachCommand
         {
             if (await invocation.TryReachServerAsync() is { } session)
                 return session;
+            if (host.HasExited && host.ExitCode == (int)ExitCode.InUse)
+                return null;
             if (host.HasExited)
                 throw CommandException.Failed($"the process that serves the disk ended: {LastLine(log)}");
-            await Task.Delay(50, invocation.Stop);
+            await Task.Delay(AskInterval, invocation.Stop);
         }
 
         throw CommandException.Failed($"the process that serves the disk does not answer; see {log}");

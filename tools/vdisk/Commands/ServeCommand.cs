@@ -59,6 +59,7 @@ internal static class ServeCommand
                 invocation.Get(mapMemory) ?? StoreOptions.Default.MapMemoryBytes,
                 new LogicalUnitOptions { IsReadOnly = invocation.Get(readOnly), IsRemovable = invocation.Get(removable) },
                 vhost.Read(invocation));
+            using var manager = NotifySocket.TryOpen(invocation.Environment.Variable, Environment.ProcessId);
             await using var server = await VdiskServer.StartAsync(
                 request,
                 disk => passphrases.GetAsync(invocation.Arguments, invocation.Environment, disk, isNew: false),
@@ -67,7 +68,9 @@ internal static class ServeCommand
             Announce(invocation, server);
             vhost.Announce(invocation, server.Vhost);
             invocation.Environment.Out.Flush();
+            manager?.Ready($"{server.Served.Count} disk(s) on targets, {server.AttachedCount} attached to the kernel", server.LookAlive);
             await Task.Delay(Timeout.Infinite, invocation.Stop).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            manager?.Stopping();
             return ExitCode.Done;
         });
     }

@@ -24,6 +24,12 @@ internal sealed record AttachRequest
     public int TransferBytes { get; set; } = Tcmu.TcmuOptions.Default.TransferBytesMax;
 
     public int TimeoutSeconds { get; set; } = Tcmu.TcmuOptions.Default.CommandTimeoutSeconds;
+
+    /// <summary>Whether who changes the disk in configfs waits for our answer.</summary>
+    public bool NetlinkReplies { get; set; }
+
+    /// <summary>True where the attachment is not to come back after the machine was started anew.</summary>
+    public bool Temporary { get; set; }
 }
 
 /// <summary>A disk that the kernel has.</summary>

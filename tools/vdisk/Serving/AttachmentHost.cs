@@ -1,5 +1,6 @@
 using CowScsi.Engine;
 using CowScsi.Layers;
+using CowScsi.Scsi;
 using CowScsi.Vdisk.Control;
 using CowScsi.Vdisk.Sessions;
 
@@ -17,11 +18,11 @@ internal static class AttachmentHost
     public static async Task RunAsync(string storeDirectory, StoreOptions options, Action<string> notice, CancellationToken stop)
     {
         var store = DiskStore.Open(storeDirectory, options with { Notice = notice });
-        var attachments = new KernelAttachments(store, notice);
+        var attachments = new KernelAttachments(store, new UnitMap(store, new LogicalUnitOptions()), notice);
         await using var session = new LocalSession(store, new StoredTargets(store)) { Attachments = attachments };
         await using (attachments)
         {
-            await attachments.AdoptAsync(stop);
+            await attachments.RestoreAsync(stop);
             var socket = ControlSocket.Listen(storeDirectory);
             ControlServer control;
             try

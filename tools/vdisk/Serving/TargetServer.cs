@@ -68,6 +68,9 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         }
     }
 
+    /// <summary>The logical units, which the kernel's disks share.</summary>
+    public UnitMap Units => units;
+
     private bool ServesEverything => names.Count == 0;
 
     /// <summary>Where a server without --portal listens.</summary>

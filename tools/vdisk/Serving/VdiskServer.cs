@@ -32,9 +32,22 @@ internal sealed class VdiskServer : IAsyncDisposable
 {
     /// <summary>Undone in reverse, each exactly once.</summary>
     private readonly Stack<IAsyncDisposable> parts = new();
+    private readonly DiskStore store;
     private readonly TargetServer targets;
+    private readonly KernelAttachments attachments;
 
-    private VdiskServer(TargetServer targets) => this.targets = targets;
+    private VdiskServer(DiskStore store, TargetServer targets, KernelAttachments attachments)
+    {
+        this.store = store;
+        this.targets = targets;
+        this.attachments = attachments;
+    }
+
+    /// <summary>Disks that the kernel has.</summary>
+    public int AttachedCount => attachments.Count;
+
+    /// <summary>Returns where the store can still be asked: it takes the locks that every change of it takes.</summary>
+    public void LookAlive() => _ = store.GetInfo();
 
     /// <summary>What initiators can reach now.</summary>
     public IReadOnlyList<(string Name, long SizeBytes, string Url)> Served => targets.Served;
@@ -63,9 +76,9 @@ internal sealed class VdiskServer : IAsyncDisposable
             throw;
         }
 
-        var attachments = new KernelAttachments(store, notice);
+        var attachments = new KernelAttachments(store, targets.Units, notice);
         var session = new LocalSession(store, targets) { Attachments = attachments };
-        var server = new VdiskServer(targets);
+        var server = new VdiskServer(store, targets, attachments);
         server.parts.Push(session);
         server.parts.Push(targets);
         server.parts.Push(attachments);
@@ -115,7 +128,7 @@ internal sealed class VdiskServer : IAsyncDisposable
         foreach (var vhost in request.Vhost ?? [])
             await targets.AddVhostAsync(vhost, cancellation);
 
-        await session.Attachments!.AdoptAsync(cancellation);
+        await session.Attachments!.RestoreAsync(cancellation);
         var socket = ControlSocket.Listen(request.StoreDirectory);
         ControlServer control;
         try

@@ -14,7 +14,7 @@ internal static class StoreSessions
         if (await TryReachServerAsync(directory, cancellation) is { } remote)
             return remote;
         var store = DiskStore.Open(directory, options);
-        return new LocalSession(store, new StoredTargets(store));
+        return new LocalSession(store, new StoredTargets(store)) { Notice = options.Notice ?? (static _ => { }) };
     }
 
     /// <summary>The session of the server that has the store open; null where none runs.</summary>

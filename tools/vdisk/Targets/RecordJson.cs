@@ -5,7 +5,7 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace CowScsi.Vdisk.Targets;
 
-/// <summary>How records of targets are written and read: every member must be there, once, and no other may be.</summary>
+/// <summary>How records of targets and attachments are written and read: every member must be there, once, and no other may be.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
@@ -17,6 +17,7 @@ namespace CowScsi.Vdisk.Targets;
 [JsonSerializable(typeof(ConfigRecord))]
 [JsonSerializable(typeof(TargetRecord))]
 [JsonSerializable(typeof(LunRecord))]
+[JsonSerializable(typeof(AttachmentRecord))]
 internal sealed partial class RecordContext : JsonSerializerContext
 {
 }
