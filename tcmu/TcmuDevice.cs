@@ -113,7 +113,7 @@ public sealed class TcmuDevice : IAsyncDisposable
     {
         KernelModules.Require(paths, LoopbackFabric.Module);
         // The kernel answers when it has asked the disk who it is, which takes other threads of ours.
-        var port = await Task.Run(() => LoopbackFabric.Attach(paths, backstore), cancellation);
+        var port = await OnOwnThreadAsync(() => LoopbackFabric.Attach(paths, backstore));
         return await LoopbackFabric.DiskAsync(paths, port, cancellation);
     }
 
@@ -157,17 +157,29 @@ public sealed class TcmuDevice : IAsyncDisposable
     public async Task RemoveAsync()
     {
         // Served meanwhile: an initiator that loses its disk flushes it first.
-        await Task.Run(() =>
+        await OnOwnThreadAsync(() =>
         {
             foreach (var port in FabricPort.Of(paths, backstore))
                 port.Remove();
+            return true;
         });
         await DisposeAsync();
-        backstore.Remove();
+        await OnOwnThreadAsync(() =>
+        {
+            backstore.Remove();
+            return true;
+        });
     }
 
     /// <summary>Whether the disk on this machine is claimed: mounted, part of a volume group, swap.</summary>
     public bool IsClaimed() => FindDisk() is { } disk && BlockDeviceClaim.IsClaimed(disk);
+
+    /// <summary>
+    /// The kernel takes its time, and many devices may come and go at once: the pool, which grows slowly when its threads wait, is for those
+    /// who do not.
+    /// </summary>
+    private static Task<T> OnOwnThreadAsync<T>(Func<T> call) =>
+        Task.Factory.StartNew(call, CancellationToken.None, TaskCreationOptions.LongRunning | TaskCreationOptions.DenyChildAttach, TaskScheduler.Default);
 
     /// <summary>Serves it no more. The kernel's device stays; commands wait there for the next who opens it.</summary>
     public async ValueTask DisposeAsync()

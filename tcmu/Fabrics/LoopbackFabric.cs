@@ -11,7 +11,9 @@ internal static class LoopbackFabric
     /// <summary>How long the kernel may take to look at a new disk.</summary>
     private static readonly TimeSpan ProbeLimit = TimeSpan.FromSeconds(60);
 
-    private static readonly TimeSpan ProbeInterval = TimeSpan.FromMilliseconds(20);
+    /// <summary>The kernel is looked at in intervals that double: many disks may come at one time.</summary>
+    private static readonly TimeSpan LookIntervalMin = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan LookIntervalMax = TimeSpan.FromMilliseconds(500);
 
     /// <summary>Makes the port. The kernel probes the disk meanwhile: its commands are being served.</summary>
     public static FabricPort Attach(KernelPaths paths, Backstore backstore)
@@ -30,6 +32,7 @@ internal static class LoopbackFabric
     public static async Task<string> DiskAsync(KernelPaths paths, FabricPort port, CancellationToken cancellation)
     {
         var clock = Stopwatch.StartNew();
+        var interval = LookIntervalMin;
         while (true)
         {
             if (TryFindDisk(paths, port) is { } disk)
@@ -40,7 +43,8 @@ internal static class LoopbackFabric
                     TcmuError.Refused, "the kernel made no disk of it: is the module sd_mod there (modprobe sd_mod)? dmesg may say why");
             }
 
-            await Task.Delay(ProbeInterval, cancellation);
+            await Task.Delay(interval, cancellation);
+            interval = interval * 2 < LookIntervalMax ? interval * 2 : LookIntervalMax;
         }
     }
 

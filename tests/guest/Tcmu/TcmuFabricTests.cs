@@ -30,6 +30,6 @@ public sealed class TcmuFabricTests(TcmuGuest host, ITestOutputHelper output)
         Assert.Contains("authorization failure", refusal, StringComparison.OrdinalIgnoreCase);
         await guest.DoAsync("iscsiadm -m node -o delete; iscsiadm -m iface -I other -o delete");
         await host.DetachQuicklyAsync("network");
-        Assert.Equal("", (await guest.DoAsync("ls -d /sys/kernel/config/target/iscsi/iqn.* 2>/dev/null || true")).Trim());
+        Assert.Equal("", (await guest.DoAsync("ls /sys/kernel/config/target/iscsi | grep iqn || true")).Trim());
     }
 }

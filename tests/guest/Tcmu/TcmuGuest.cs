@@ -70,6 +70,13 @@ public sealed class TcmuGuest : IAsyncLifetime
         return PathIn(await AskAsync("POST", $"disks/{disk}/attachment", $"{{\"fabric\":\"loopback\"{options}}}"));
     }
 
+    /// <summary>The folder in configfs that has the attributes of an attached disk's device.</summary>
+    public async Task<string> AttributesAsync(string disk)
+    {
+        using var json = System.Text.Json.JsonDocument.Parse(await AskAsync("GET", $"disks/{disk}", null));
+        return $"/sys/kernel/config/target/core/user_7310/{json.RootElement.GetProperty("disk").GetProperty("id").GetGuid():N}/attrib";
+    }
+
     public async Task DetachQuicklyAsync(string disk) => await AskAsync("DELETE", $"disks/{disk}/attachment", null);
 
     /// <summary>Sends a request to the server's control socket; the document that it answers.</summary>

@@ -41,8 +41,7 @@ public sealed class TcmuShareTests(TcmuGuest host, ITestOutputHelper output)
         {
             var disk = waits ? "replied" : "told";
             var path = await host.AttachQuicklyAsync(disk, 64 << 20, waits ? ",\"netlink_replies\":true" : "");
-            using var json = System.Text.Json.JsonDocument.Parse(await host.AskAsync("GET", $"disks/{disk}", null));
-            var attributes = $"/sys/kernel/config/target/core/user_7310/{json.RootElement.GetProperty("disk").GetProperty("id").GetGuid():N}/attrib";
+            var attributes = await host.AttributesAsync(disk);
             async Task UntilAsync(string condition) => await guest.DoAsync($"for try in $(seq 100); do {condition} && exit 0; sleep 0.1; done; tail {attributes}/dev_*; cat /run/serve.out; exit 1");
 
             await guest.DoAsync($"echo {96 << 20} >{attributes}/dev_size");
