@@ -7,10 +7,11 @@ namespace CowScsi.Tests.Guest.Tcmu;
 [Collection(TcmuGuests.Name)]
 public sealed class TcmuManyTests(TcmuGuest host, ITestOutputHelper output)
 {
-    private const int Disks = 50;
+    /// <summary>What overran a peer's netlink socket are 50. In software each takes a second, so those are part of make soak.</summary>
+    private static readonly int Disks = Environment.GetEnvironmentVariable("COWSCSI_SOAK_SECONDS") is { Length: > 0 } ? 50 : 8;
 
     [SkippableFact]
-    public async Task FiftyDisks_AttachedAndDetachedAtOnce_AllComeAndGo()
+    public async Task ManyDisks_AttachedAndDetachedAtOnce_AllComeAndGo()
     {
         await host.StartAsync();
         var guest = host.Machine;
