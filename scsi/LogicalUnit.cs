@@ -395,8 +395,7 @@ public sealed partial class LogicalUnit : IAsyncDisposable
     {
         if (cdb.IsEmpty)
             return null;
-        commands.TryFind(cdb[0], cdb.Length > 1 ? cdb[1] & ServiceActionMask : 0, out var entry);
-        return entry;
+        return commands.TryFind(cdb[0], cdb.Length > 1 ? cdb[1] & ServiceActionMask : 0, out var entry) && entry.IsOffered(this) ? entry : null;
     }
 
     private bool HoldsMedium()

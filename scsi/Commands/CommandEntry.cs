@@ -72,6 +72,12 @@ internal enum CommandCondition : byte
 
     /// <summary>The logical unit has a memory: what is begun here does not stay half-done.</summary>
     Remembers = 32,
+
+    /// <summary>
+    /// The device can replace its data key at this moment: looked at when the command arrives and when it is reported, as snapshots and clones
+    /// come and go.
+    /// </summary>
+    ErasesKey = 64,
 }
 
 /// <summary>Says something of a command by its CDB, which has passed no check yet but for its length.</summary>
@@ -143,6 +149,9 @@ internal sealed class CommandEntry
     public CommandCondition Condition { get; }
 
     public uint RecommendedTimeoutSeconds { get; }
+
+    /// <summary>Whether the logical unit has the command now, where its kind has it.</summary>
+    public bool IsOffered(LogicalUnit unit) => (Condition & CommandCondition.ErasesKey) == 0 || unit.Device.CanEraseKey;
 
     /// <summary>CDBs that are carried out whatever is reserved; null where the traits alone say it.</summary>
     public CdbTest? IgnoresReservation { get; }

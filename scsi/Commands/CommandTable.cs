@@ -84,13 +84,16 @@ internal sealed class CommandTable
         new("WRITE SAME(10)", "41 00 FF FF FF FF 00 FF FF 00", WriteSameCommand.Execute, Write,
             condition: CommandCondition.NotThin, timeoutSeconds: LongTimeoutSeconds),
         new("UNMAP", "42 00 00 00 00 00 00 FF FF 00", UnmapCommand.Execute, Write, condition: CommandCondition.Thin),
-        new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.Overwrite, Erase,
+        new("SANITIZE, OVERWRITE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.Overwrite, Erase,
             serviceAction: 0x01, condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds,
             note: "One pass, read back. Blocks are let go, not written over in place; snapshots, clones and the origin keep theirs."),
-        new("SANITIZE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.BlockErase, Erase,
+        new("SANITIZE, BLOCK ERASE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.BlockErase, Erase,
             serviceAction: 0x02, condition: CommandCondition.Remembers | CommandCondition.Thin, timeoutSeconds: ErasureTimeoutSeconds,
-            note: "Blocks are let go; snapshots, clones and the origin keep theirs. CRYPTOGRAPHIC ERASE is left out: see architecture.md."),
-        new("SANITIZE", "48 00 00 00 00 00 00 FF FF 00", SanitizeCommand.ExitFailureMode, Erase,
+            note: "Blocks are let go; snapshots, clones and the origin keep theirs."),
+        new("SANITIZE, CRYPTOGRAPHIC ERASE", "48 A0 00 00 00 00 00 FF FF 00", SanitizeCommand.CryptographicErase, Erase,
+            serviceAction: 0x03, condition: CommandCondition.Remembers | CommandCondition.ErasesKey, timeoutSeconds: ErasureTimeoutSeconds,
+            note: "While the disk has its key alone: no snapshot, clone or origin. Blocks are let go, the data key is replaced, the old one is overwritten in its file."),
+        new("SANITIZE, EXIT FAILURE MODE", "48 00 00 00 00 00 00 FF FF 00", SanitizeCommand.ExitFailureMode, Erase,
             serviceAction: 0x1F, condition: CommandCondition.Remembers),
         new("LOG SELECT", "4C 02 FF FF 00 00 00 FF FF 00", LogSenseCommand.Select, CommandTraits.AllowedInStandby),
         new("LOG SENSE", "4D 00 FF FF 00 FF FF FF FF 00", LogSenseCommand.Sense,
@@ -211,7 +214,7 @@ internal sealed class CommandTable
         var chosen = new List<CommandEntry>();
         foreach (var entry in Rows)
         {
-            if ((entry.Condition & ~holds) != 0)
+            if ((entry.Condition & ~(holds | CommandCondition.ErasesKey)) != 0)
                 continue;
             chosen.Add(entry);
             Add(entry);
@@ -257,7 +260,10 @@ internal sealed class CommandTable
     /// <summary>Every row, whichever kind of logical unit has it.</summary>
     public static ReadOnlySpan<CommandEntry> AllRows => Rows;
 
-    /// <summary>Every command of this kind of logical unit, ascending by operation code.</summary>
+    /// <summary>
+    /// Every command of this kind of logical unit, ascending by operation code; which of them it has at a moment says
+    /// <see cref="CommandEntry.IsOffered"/>.
+    /// </summary>
     public ReadOnlySpan<CommandEntry> Entries => entries;
 
     /// <summary>What every logical unit has.</summary>

@@ -29,10 +29,12 @@ internal static class ReportOpcodesCommand
         var serviceAction = BinaryPrimitives.ReadUInt16BigEndian(cdb[ServiceActionField..]);
         var hasServiceActions = table.HasServiceActions(opcode);
         var isKnown = table.TryFind(opcode, serviceAction, out var entry);
+        if (isKnown && !entry!.IsOffered(itl.Unit))
+            (isKnown, entry) = (false, null);
         switch ((ReportingOptions)(cdb[OptionsField] & OptionsMask))
         {
             case ReportingOptions.All:
-                AnswerAll(table, command);
+                AnswerAll(itl.Unit, command);
                 break;
             case ReportingOptions.Opcode when hasServiceActions:
             case ReportingOptions.ServiceAction when isKnown && !hasServiceActions:
@@ -54,13 +56,19 @@ internal static class ReportOpcodesCommand
         return default;
     }
 
-    private static void AnswerAll(CommandTable table, ScsiCommand command)
+    private static void AnswerAll(LogicalUnit unit, ScsiCommand command)
     {
         var hasTimeouts = (command.Cdb[OptionsField] & ReturnTimeoutsBit) != 0;
-        var entries = table.Entries;
+        var entries = new List<CommandEntry>();
+        foreach (var entry in unit.Commands.Entries)
+        {
+            if (entry.IsOffered(unit))
+                entries.Add(entry);
+        }
+
         var descriptorBytes = AllDescriptorBytes + (hasTimeouts ? TimeoutsBytes : 0);
         var writer = new AllocationWriter(command, BinaryPrimitives.ReadUInt32BigEndian(command.Cdb[AllocationField..]));
-        writer.WriteUInt32((uint)(entries.Length * descriptorBytes));
+        writer.WriteUInt32((uint)(entries.Count * descriptorBytes));
         Span<byte> descriptor = stackalloc byte[AllDescriptorBytes + TimeoutsBytes];
         foreach (var entry in entries)
         {

@@ -10,6 +10,8 @@ namespace CowScsi.Scsi;
 /// What is erased is what this disk holds. Nothing is ever overwritten in place in a log: the old blocks are let go, and their space is
 /// taken back when their segments are. Snapshots of the disk, its origin and its clones keep what they show, since they are disks of their
 /// own. So one pass does what several would; a number of passes matters for the pattern alone, which is inverted from one to the next.
+/// A cryptographic erase lets the blocks go as well, since what was stored under a key that is gone reads as an error, and then has the device
+/// replace its key.
 /// </remarks>
 internal sealed class Erasure(LogicalUnit unit, ErasureState state) : MediumOperation(unit, TotalOf(unit, state))
 {
@@ -41,6 +43,12 @@ internal sealed class Erasure(LogicalUnit unit, ErasureState state) : MediumOper
 
     private async ValueTask<BlockResult> EraseAsync(NativeBuffer memory)
     {
+        if (What.Kind == ErasureKind.CryptographicErase)
+        {
+            var erased = await EraseKeyAsync();
+            return IsStopRequested && erased.IsSuccess ? BlockResult.Fail(BlockOutcome.Closed) : erased;
+        }
+
         var isZero = !What.Pattern.Span.ContainsAnyExcept((byte)0);
         var result = isZero ? await ZeroAsync() : await FillAsync(memory);
         if (result.IsSuccess && !IsStopRequested)
@@ -48,6 +56,22 @@ internal sealed class Erasure(LogicalUnit unit, ErasureState state) : MediumOper
         if (result.IsSuccess && !IsStopRequested && What.Kind == ErasureKind.Overwrite)
             result = await VerifyAsync(memory);
         return IsStopRequested && result.IsSuccess ? BlockResult.Fail(BlockOutcome.Closed) : result;
+    }
+
+    /// <summary>
+    /// What is let go is durably gone before the key is. What somebody else who has the device stored in between is under the destroyed key: it
+    /// is let go as well, so that nothing of it is met as an error. Passing over blocks that are free already takes little.
+    /// </summary>
+    private async ValueTask<BlockResult> EraseKeyAsync()
+    {
+        var result = await ZeroAsync();
+        if (result.IsSuccess && !IsStopRequested)
+            result = await Unit.Device.FlushAsync();
+        if (result.IsSuccess && !IsStopRequested)
+            result = await Unit.Device.EraseKeyAsync();
+        if (result.IsSuccess)
+            result = await ZeroAsync();
+        return result.IsSuccess && !IsStopRequested ? await Unit.Device.FlushAsync() : result;
     }
 
     /// <summary>Zeros are no data: the blocks are deallocated.</summary>
@@ -122,5 +146,5 @@ internal sealed class Erasure(LogicalUnit unit, ErasureState state) : MediumOper
     }
 
     private static long TotalOf(LogicalUnit unit, ErasureState state) =>
-        unit.Device.Geometry.SizeBytes * (state.Kind == ErasureKind.Overwrite ? 2 : 1);
+        unit.Device.Geometry.SizeBytes * (state.Kind is ErasureKind.Overwrite or ErasureKind.CryptographicErase ? 2 : 1);
 }

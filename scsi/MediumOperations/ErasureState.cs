@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using CowScsi.Engine;
 
 namespace CowScsi.Scsi;
 
@@ -13,6 +14,9 @@ internal enum ErasureKind : byte
 
     /// <summary>SANITIZE, BLOCK ERASE: every block is deallocated.</summary>
     BlockErase = 3,
+
+    /// <summary>SANITIZE, CRYPTOGRAPHIC ERASE: every block is deallocated, and the device has another data key.</summary>
+    CryptographicErase = 4,
 }
 
 /// <summary>How far it came.</summary>
@@ -29,9 +33,8 @@ internal enum ErasurePhase : byte
 /// EXIT FAILURE MODE or another SANITIZE. 8 bytes and the pattern, little-endian.
 /// </summary>
 /// <remarks>
-/// <para>version (1, at 0): 1 | kind (1, at 1) | phase (1, at 2) | AUSE (1, at 3): 0 or 1 | pattern length (4, at 4): 0 to 4096 | pattern.
-/// The pattern is what each logical block begins with and repeats, already inverted where the command asked for that; without one the
-/// blocks are deallocated.</para>
+/// <para>The fields are in <see cref="Layout"/>, docs/format.md has their meaning ("Erasure"). The pattern is what each logical block begins
+/// with and repeats, already inverted where the command asked for that; without one the blocks are deallocated.</para>
 /// <para>Valid if and only if: 1. version, kind and phase are known; 2. AUSE is 0 or 1; 3. the length is 8 and that of the pattern. The
 /// memory replaces a value as a whole. One that is not valid counts as a failed sanitize without AUSE: it stood for an erasure that may not
 /// have ended, and nothing less than a new one makes the medium good.</para>
@@ -55,6 +58,17 @@ internal sealed record ErasureState(ErasureKind Kind, ErasurePhase Phase, bool A
 
     /// <summary>What stands for a value that cannot be read.</summary>
     public static ErasureState Unknown { get; } = new(ErasureKind.BlockErase, ErasurePhase.Failed, AllowsExit: false, default);
+
+    /// <summary>Where the fields lie.</summary>
+    public static StoredLayout Layout { get; } = new(
+        "Erasure",
+        HeaderBytes,
+        StoredField.Of("version", FieldKind.Number, VersionAt, 1),
+        StoredField.Of("kind", FieldKind.Number, KindAt, 1),
+        StoredField.Of("phase", FieldKind.Number, PhaseAt, 1),
+        StoredField.Of("allows_exit", FieldKind.Number, ExitAt, 1),
+        StoredField.Of("pattern_bytes", FieldKind.Number, LengthAt, 4),
+        new StoredField("pattern", FieldKind.Bytes, HeaderBytes, 0, Length: "pattern_bytes"));
 
     public int Bytes => HeaderBytes + Pattern.Length;
 

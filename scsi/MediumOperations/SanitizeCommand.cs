@@ -3,12 +3,12 @@ using System.Buffers.Binary;
 namespace CowScsi.Scsi;
 
 /// <summary>
-/// SANITIZE (SBC-4, 5.31 and 4.11): OVERWRITE, BLOCK ERASE and EXIT FAILURE MODE. What an erasure of a copy-on-write disk means stands at
-/// <see cref="Erasure"/>.
+/// SANITIZE (SBC-4, 5.31 and 4.11): OVERWRITE, BLOCK ERASE, CRYPTOGRAPHIC ERASE and EXIT FAILURE MODE. What an erasure of a copy-on-write
+/// disk means stands at <see cref="Erasure"/>.
 /// </summary>
 /// <remarks>
-/// CRYPTOGRAPHIC ERASE is not offered. The data key lies in key slots, which are records of the log; older copies of them stay in segments
-/// until these are taken back, so their destruction could not be promised when the command ends. ZNR is for zoned devices.
+/// CRYPTOGRAPHIC ERASE is there while the device can replace its key; otherwise it is a service action that the logical unit does not have,
+/// neither reported nor carried out. ZNR is for zoned devices.
 /// </remarks>
 internal static class SanitizeCommand
 {
@@ -20,7 +20,12 @@ internal static class SanitizeCommand
     private const byte CountMask = 0x1F;
     private const int PatternLengthField = 2;
 
-    public static ValueTask BlockErase(ItlNexus itl, ScsiCommand command)
+    public static ValueTask BlockErase(ItlNexus itl, ScsiCommand command) => EraseAsync(itl, command, ErasureKind.BlockErase);
+
+    public static ValueTask CryptographicErase(ItlNexus itl, ScsiCommand command) => EraseAsync(itl, command, ErasureKind.CryptographicErase);
+
+    /// <summary>Without a parameter list.</summary>
+    private static ValueTask EraseAsync(ItlNexus itl, ScsiCommand command, ErasureKind kind)
     {
         if (BinaryPrimitives.ReadUInt16BigEndian(command.Cdb[LengthField..]) != 0)
         {
@@ -28,7 +33,7 @@ internal static class SanitizeCommand
             return default;
         }
 
-        return StartAsync(itl.Unit, command, ErasureKind.BlockErase, default);
+        return StartAsync(itl.Unit, command, kind, default);
     }
 
     /// <summary>

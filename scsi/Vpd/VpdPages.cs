@@ -130,7 +130,9 @@ internal static class VpdPages
         const byte BlockErasedReadsZeros = 0x40; // WABEREQ 01b: after a block erase reads succeed.
         page.UInt16(NonRotating);
         page.Byte(0);
-        page.Byte(itl.Unit.Options.Memory is not null && LogicalUnit.IsThin(geometry) ? BlockErasedReadsZeros : (byte)0);
+        const byte KeyErasedReadsZeros = 0x10; // WACEREQ 01b: and after a cryptographic erase.
+        var remembers = itl.Unit.Options.Memory is not null;
+        page.Byte((byte)((remembers && LogicalUnit.IsThin(geometry) ? BlockErasedReadsZeros : 0) | (remembers && itl.Unit.Device.CanEraseKey ? KeyErasedReadsZeros : 0)));
         page.Byte(VerifiesUnmappedBlocks);
         page.Zeros(55);
     }

@@ -185,7 +185,7 @@ public sealed class ErasureTests
 
     [Theory]
     [InlineData("02 03 01 00 00 00 00 00")]
-    [InlineData("01 04 01 00 00 00 00 00")]
+    [InlineData("01 05 01 00 00 00 00 00")]
     [InlineData("01 03 03 00 00 00 00 00")]
     [InlineData("01 03 01 02 00 00 00 00")]
     [InlineData("01 02 01 00 02 00 00 00 5A")]

@@ -1,3 +1,4 @@
+using System.Text;
 using CowScsi.Layers;
 
 namespace CowScsi.Tests.Unit.Scsi;
@@ -67,6 +68,18 @@ internal sealed class RamDisk : BlockDevice
 
     public int ZeroWrites { get; private set; }
 
+    /// <summary>Data keys that were replaced.</summary>
+    public int KeyErasures { get; private set; }
+
+    /// <summary>Whether the key is this device's alone.</summary>
+    public bool HasKey { get; set; }
+
+    /// <summary>Outcome of the next replacement of the key.</summary>
+    public BlockResult? NextKeyFailure { get; set; }
+
+    /// <summary>Requests that changed the medium or the key, in order: D discard, F flush, K key.</summary>
+    public StringBuilder Order { get; } = new();
+
     public long ReadBytes { get; private set; }
 
     public long WrittenBytes { get; private set; }
@@ -109,8 +122,21 @@ internal sealed class RamDisk : BlockDevice
 
     public override BlockSpace? GetSpace() => Space;
 
+    public override bool CanEraseKey => HasKey;
+
+    public override ValueTask<BlockResult> EraseKeyAsync()
+    {
+        Order.Append('K');
+        KeyErasures++;
+        if (NextKeyFailure is not { } failure)
+            return Run(0, 0, () => { });
+        NextKeyFailure = null;
+        return new(failure);
+    }
+
     public override ValueTask<BlockResult> FlushAsync()
     {
+        Order.Append('F');
         Flushes++;
         if (NextFlushFailure is not { } failure)
             return Run(0, 0, () => { }, isWrite: false);
@@ -120,6 +146,7 @@ internal sealed class RamDisk : BlockDevice
 
     public override ValueTask<BlockResult> DiscardAsync(long offsetBytes, long lengthBytes)
     {
+        Order.Append('D');
         Discards++;
         return Run(offsetBytes, lengthBytes, () => Zero(offsetBytes, lengthBytes));
     }

@@ -222,6 +222,7 @@ internal sealed class ScsiDocument : IDisposable
                     CommandCondition.NotRemovable => "not removable",
                     CommandCondition.Atomic => "devices with atomic writes",
                     CommandCondition.Remembers => "with a memory",
+                    CommandCondition.ErasesKey => "while the key can be replaced",
                     _ => one.ToString().ToLower(CultureInfo.InvariantCulture),
                 });
             }
