@@ -1,6 +1,5 @@
 using CowScsi.Engine;
 using CowScsi.Layers;
-using CowScsi.Scsi;
 using CowScsi.Vdisk.Documents;
 using CowScsi.Vdisk.Targets;
 
