@@ -11,7 +11,7 @@ public sealed class ServiceTests : IDisposable
     public void Dispose() => Directory.Delete(prefix, recursive: true);
 
     [Fact]
-    public void Service_IsUnderstoodBySystemd()
+    public async Task Service_IsUnderstoodBySystemd()
     {
         Directory.CreateDirectory(Path.Combine(prefix, "bin"));
         var program = Path.Combine(prefix, "bin/vdisk");
@@ -20,10 +20,10 @@ public sealed class ServiceTests : IDisposable
         var text = SourceTree.Read("packaging/vdisk.service").Replace("@prefix@", prefix, StringComparison.Ordinal);
         var unit = Path.Combine(prefix, "vdisk.service");
         File.WriteAllText(unit, text);
-        using var verify = Process.Start(new ProcessStartInfo("systemd-analyze", ["verify", "--man=no", unit]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var verify = Process.Start(new ProcessStartInfo("systemd-analyze", ["verify", "--man=no", unit]) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
         var error = verify.StandardError.ReadToEndAsync();
-        var said = verify.StandardOutput.ReadToEnd() + error.GetAwaiter().GetResult();
-        verify.WaitForExit();
+        var said = await verify.StandardOutput.ReadToEndAsync() + await error;
+        await verify.WaitForExitAsync();
         Assert.DoesNotContain("vdisk.service", said, StringComparison.Ordinal);
         Assert.True(verify.ExitCode == 0, said);
     }
@@ -45,7 +45,7 @@ public sealed class ServiceTests : IDisposable
         var root = Path.Combine(prefix, "root");
         for (var time = 0; time < 2; time++)
         {
-            var start = new ProcessStartInfo(Path.Combine(tree, "scripts/install")) { RedirectStandardOutput = true };
+            var start = new ProcessStartInfo(Path.Combine(tree, "scripts/install")) { UseShellExecute = false, RedirectStandardOutput = true };
             start.Environment["DESTDIR"] = root;
             start.Environment["PREFIX"] = "/opt/disks";
             using var install = Process.Start(start)!;
