@@ -43,10 +43,13 @@ public sealed partial class LogicalUnit : IAsyncDisposable
         ResumeErasure();
     }
 
+    /// <summary>What it presents.</summary>
     public BlockDevice Device { get; }
 
+    /// <summary>What initiators recognize it by.</summary>
     public LogicalUnitIdentity Identity { get; }
 
+    /// <summary>How it presents the device, as given.</summary>
     public LogicalUnitOptions Options { get; }
 
     /// <summary>Commands that have arrived and not ended.</summary>

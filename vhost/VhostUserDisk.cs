@@ -9,11 +9,13 @@ namespace CowScsi.VhostUser;
 public sealed class VhostUserDisk : ServedDisk
 {
     private readonly VhostUserServer server;
+    private readonly VirtioScsiDevice device;
     private readonly ScsiTarget target;
 
-    private VhostUserDisk(VhostUserServer server, ScsiTarget target)
+    private VhostUserDisk(VhostUserServer server, VirtioScsiDevice device, ScsiTarget target)
     {
         this.server = server;
+        this.device = device;
         this.target = target;
     }
 
@@ -42,10 +44,11 @@ public sealed class VhostUserDisk : ServedDisk
         target.TryAddLun(0, unit);
         try
         {
-            return new VhostUserDisk(VhostUserServer.Listen(fullPath, device, log ?? (static _ => { })), target);
+            return new VhostUserDisk(VhostUserServer.Listen(fullPath, device, log ?? (static _ => { })), device, target);
         }
         catch
         {
+            device.Dispose();
             target.RemoveLun(0);
             throw;
         }
@@ -55,6 +58,7 @@ public sealed class VhostUserDisk : ServedDisk
     public override async ValueTask DisposeAsync()
     {
         await server.DisposeAsync();
+        device.Dispose();
         target.RemoveLun(0);
     }
 }

@@ -7,7 +7,7 @@ namespace CowScsi.Layers;
 /// The LZ4 block format through the system's liblz4. Stateless, allocates nothing, safe for any number of threads. Where the library is
 /// missing every member throws <see cref="StoreException"/> (<see cref="StoreError.Unsupported"/>) that names the package to install.
 /// </summary>
-public static unsafe partial class Lz4
+internal static unsafe partial class Lz4
 {
     private const string Library = "liblz4.so.1";
     private const string Package = "liblz4-1";

@@ -9,7 +9,7 @@ namespace CowScsi.Layers;
 /// XTS-AES-256 (IEEE Std 1619-2007) through OpenSSL. One call encrypts or decrypts one data unit. Safe for any number of threads at once,
 /// without a lock and without allocating; the key never lies on the managed heap.
 /// </summary>
-public sealed unsafe class XtsCipher : IDisposable
+internal sealed unsafe class XtsCipher : IDisposable
 {
     /// <summary>Key1 (data) followed by Key2 (tweak), 32 bytes each (IEEE 1619, 5.1).</summary>
     public const int KeyBytes = 64;

@@ -126,5 +126,6 @@ public abstract class BlockDevice : IAsyncDisposable
         offsetBytes >= 0 && lengthBytes >= 0 && offsetBytes <= geometry.SizeBytes && lengthBytes <= geometry.SizeBytes - offsetBytes &&
         ((offsetBytes | lengthBytes) & (geometry.LogicalBlockBytes - 1)) == 0;
 
+    /// <summary>To be called after <see cref="Geometry"/> changed.</summary>
     protected void OnGeometryChanged() => GeometryChanged?.Invoke(this);
 }

@@ -7,7 +7,8 @@ namespace CowScsi.Bench;
 
 /// <summary>
 /// What a command costs in a TCMU ring: a batch of 4 KiB reads and writes is put into shared memory (not measured), then taken, carried out
-/// on a disk that does nothing, and answered, on one thread. Once the ring alone, once with the SCSI commands above it.
+/// on a disk that does nothing, and answered, on one thread. Once the ring alone, once with the SCSI commands above it, and with a
+/// program's own command handler in front of these, which leaves or answers them. Runs take turns, so that the jobs can be compared.
 /// </summary>
 internal sealed unsafe class RingBench : IDisposable
 {
@@ -24,8 +25,9 @@ internal sealed unsafe class RingBench : IDisposable
     private readonly RingTaskManagement management = new();
     private readonly RingCommand ringCommand = new();
     private readonly ScsiCommand command = new();
-    private readonly ScsiTarget target = new("bench");
-    private readonly Nexus nexus;
+    private readonly Nexus plain;
+    private readonly Nexus leaving;
+    private readonly Nexus answering;
     private uint head;
 
     public RingBench()
@@ -37,51 +39,70 @@ internal sealed unsafe class RingBench : IDisposable
         if (CommandRing.TryOpen(region, out var opened) != RingFault.None)
             throw new BenchException("the ring does not open");
         ring = opened!;
-        target.TryAddLun(0, new LogicalUnit(new NullDevice(), LogicalUnitIdentity.FromDisk(Guid.Empty, "null"), new LogicalUnitOptions()));
-        nexus = target.CreateNexus("bench");
-        // The power-on unit attention goes with the first command.
-        command.Reset([0, 0, 0, 0, 0, 0]);
-        Wait(target.ExecuteAsync(nexus, command));
+        plain = Connect(null);
+        leaving = Connect(new Handler(answers: false));
+        answering = Connect(new Handler(answers: true));
     }
 
-    public List<JobResult> Run(double seconds, int runs) =>
-    [
-        Measure("TCMU ring, 4 KiB commands", seconds, runs, static (_, _) => ScsiStatus.Good),
-        Measure("TCMU ring and SCSI, 4 KiB reads and writes, null disk", seconds, runs, Execute),
-    ];
+    public List<JobResult> Run(double seconds, int runs)
+    {
+        (string Name, Func<RingBench, RingCommand, ScsiStatus> Execute, List<double> Rates)[] jobs =
+        [
+            ("TCMU ring, 4 KiB commands", static (_, _) => ScsiStatus.Good, []),
+            ("TCMU ring and SCSI, 4 KiB reads and writes, null disk", static (bench, taken) => bench.Execute(bench.plain, taken), []),
+            ("the same, a handler that leaves every command", static (bench, taken) => bench.Execute(bench.leaving, taken), []),
+            ("the same, a handler that answers every command", static (bench, taken) => bench.Execute(bench.answering, taken), []),
+        ];
+        var allocated = new double[jobs.Length];
+        foreach (var job in jobs)
+            RunFor(WarmUpSeconds, job.Execute, out _);
+        for (var run = 0; run < runs; run++)
+        {
+            for (var i = 0; i < jobs.Length; i++)
+            {
+                jobs[i].Rates.Add(RunFor(seconds, jobs[i].Execute, out var bytes));
+                allocated[i] = Math.Max(allocated[i], bytes);
+            }
+        }
+
+        var results = new List<JobResult>();
+        for (var i = 0; i < jobs.Length; i++)
+        {
+            var rates = jobs[i].Rates;
+            rates.Sort();
+            results.Add(new JobResult("tcmu", jobs[i].Name, BlockBytes, rates[rates.Count / 2], rates[0], rates[^1], allocated[i], 0));
+        }
+
+        return results;
+    }
 
     public void Dispose() => region.Dispose();
 
-    private static ScsiStatus Execute(RingBench bench, RingCommand taken)
+    private Nexus Connect(ScsiCommandHandler? handler)
     {
-        var scsi = bench.command;
-        scsi.Reset(taken.Cdb);
-        scsi.Tag = taken.Id;
-        scsi.DataIn = taken.Data;
-        scsi.DataOut = taken.Data;
-        Wait(bench.target.ExecuteAsync(bench.nexus, scsi));
-        return scsi.Status;
+        var target = new ScsiTarget("bench");
+        target.TryAddLun(0, new LogicalUnit(new NullDevice(), LogicalUnitIdentity.FromName("null"), new LogicalUnitOptions { Handler = handler }));
+        var nexus = target.CreateNexus("bench");
+        // The power-on unit attention goes with the first command.
+        command.Reset([0, 0, 0, 0, 0, 0]);
+        Wait(target.ExecuteAsync(nexus, command));
+        return nexus;
+    }
+
+    private ScsiStatus Execute(Nexus nexus, RingCommand taken)
+    {
+        command.Reset(taken.Cdb);
+        command.Tag = taken.Id;
+        command.DataIn = taken.Data;
+        command.DataOut = taken.Data;
+        Wait(nexus.Target.ExecuteAsync(nexus, command));
+        return command.Status;
     }
 
     private static void Wait(ValueTask execution)
     {
         if (!execution.IsCompletedSuccessfully)
             throw new BenchException("the null disk waits");
-    }
-
-    private JobResult Measure(string job, double seconds, int runs, Func<RingBench, RingCommand, ScsiStatus> execute)
-    {
-        RunFor(WarmUpSeconds, execute, out _);
-        var rates = new List<double>();
-        double allocated = 0;
-        for (var i = 0; i < runs; i++)
-        {
-            rates.Add(RunFor(seconds, execute, out var bytes));
-            allocated = Math.Max(allocated, bytes);
-        }
-
-        rates.Sort();
-        return new JobResult("tcmu", job, BlockBytes, rates[rates.Count / 2], rates[0], rates[^1], allocated, 0);
     }
 
     /// <summary>Commands a second of the time that the ring's own side took.</summary>
@@ -148,6 +169,17 @@ internal sealed unsafe class RingBench : IDisposable
         }
 
         Volatile.Write(ref *(uint*)(region.Start + RingLayout.HeadOffset), head);
+    }
+
+    /// <summary>A program's own handler at its least.</summary>
+    private sealed class Handler(bool answers) : ScsiCommandHandler
+    {
+        public override ValueTask<ScsiAnswer> HandleAsync(IncomingCommand incoming)
+        {
+            if (!answers || !incoming.TryGetBlocks(out _, out var blocks))
+                return new(ScsiAnswer.NotHandled);
+            return new((incoming.OperationCode & 2) == 0 ? ScsiAnswer.GoodWithDataIn(blocks * 512L) : ScsiAnswer.GoodAfterDataOut(blocks * 512L));
+        }
     }
 
     /// <summary>A disk that answers at once and moves nothing.</summary>
