@@ -12,6 +12,9 @@ internal sealed class ReferenceCopy
     /// <summary>Pages after which a copy goes to the end of the queue of those that wait: some 10 ms of work.</summary>
     private const int TurnPages = 4096;
 
+    /// <summary>Pages that are referred to on the caller's thread, where nothing has to wait: what a small command asks for, 0.2 ms of work.</summary>
+    private const int InlinePages = 64;
+
     private readonly Disk source;
     private readonly Disk destination;
     private readonly long sourceStart;
@@ -48,7 +51,7 @@ internal sealed class ReferenceCopy
         return !destination.Geometry.IsReadOnly && destination.Volume.SharesStoreWith(source.Volume) && destination.SharesKeyWith(source);
     }
 
-    /// <summary>Carries the copy out on threads that may wait; the caller's is given back at once.</summary>
+    /// <summary>Carries the copy out: what is short where it is asked for, the rest on threads that may wait.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public static async ValueTask<CopyResult> RunAsync(Disk source, long sourceOffsetBytes, Disk destination, long offsetBytes, long lengthBytes)
     {
@@ -60,12 +63,13 @@ internal sealed class ReferenceCopy
         if (!first.IsSuccess)
             return first;
         copy.reached = head;
-        while (copy.reached < end)
+        for (var mayWait = false; copy.reached < end; mayWait = true)
         {
             await destination.Resumed;
             await source.Resumed;
-            await new IoThreads.Turn();
-            var refused = copy.Refer(end);
+            if (mayWait)
+                await new IoThreads.Turn();
+            var refused = copy.Refer(end, mayWait);
             var moved = await copy.MoveAsync();
             if (!moved.IsSuccess)
                 return moved;
@@ -78,8 +82,10 @@ internal sealed class ReferenceCopy
         return last.IsSuccess ? CopyResult.Success(lengthBytes) : last;
     }
 
-    /// <summary>Refers to the pages of one turn; null, or why it cannot go on at <see cref="reached"/>.</summary>
-    private CopyResult? Refer(long end)
+    /// <summary>
+    /// Refers to the pages of one turn; null, also where the next one would have to wait, or why it cannot go on at <see cref="reached"/>.
+    /// </summary>
+    private CopyResult? Refer(long end, bool mayWait)
     {
         // A disk that stands still is waited for without a thread, before the next turn.
         if (!destination.TryBegin())
@@ -90,7 +96,7 @@ internal sealed class ReferenceCopy
                 return source.IsPaused ? null : CopyResult.Fail(BlockOutcome.Closed, CopySide.Source);
             try
             {
-                return ReferWhileOpen(end);
+                return ReferWhileOpen(end, mayWait);
             }
             finally
             {
@@ -108,14 +114,14 @@ internal sealed class ReferenceCopy
         }
     }
 
-    private CopyResult? ReferWhileOpen(long end)
+    private CopyResult? ReferWhileOpen(long end, bool mayWait)
     {
         // A disk may have become smaller since the last turn.
         if (source.Geometry.SizeBytes < sourceStart + end)
             return CopyResult.Fail(BlockOutcome.OutOfRange, CopySide.Source);
         if (destination.Geometry.SizeBytes < start + end)
             return CopyResult.Fail(BlockOutcome.OutOfRange, CopySide.Destination);
-        for (var pages = 0; pages < TurnPages && reached < end; pages++)
+        for (var pages = mayWait ? TurnPages : InlinePages; pages > 0 && reached < end; pages--)
         {
             if (SkipHoles(end))
                 continue;
@@ -124,7 +130,9 @@ internal sealed class ReferenceCopy
             var length = (int)Math.Min(StoreFormat.PageBytes - inPage, end - reached);
             var first = inPage >> StoreFormat.BlockShift;
             var outcome = destination.Volume.CopyBlocks(source.Volume, BlockOf(sourceStart + reached), new PageNumber((uint)(at >> StoreFormat.PageShift)), first,
-                length >> StoreFormat.BlockShift, in bases, mayWait: true, out var left, out var isOfSource);
+                length >> StoreFormat.BlockShift, in bases, mayWait, out var left, out var isOfSource);
+            if (outcome == VolumeOutcome.WouldWait)
+                return null;
             if (outcome != VolumeOutcome.Success)
                 return FailureOf(outcome, isOfSource);
             LeaveToMove(left, first);

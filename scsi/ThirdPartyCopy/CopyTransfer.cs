@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using CowScsi.Layers;
 
 namespace CowScsi.Scsi;
@@ -49,6 +50,7 @@ internal sealed class CopyTransfer
     private bool isZero;
     private bool isTest;
     private bool hasMoved;
+    private bool wasInline;
     private CopyResult moved;
 
     public CopyTransfer(CopyOperation operation)
@@ -86,6 +88,7 @@ internal sealed class CopyTransfer
         return RunPiecesAsync(lengthBytes, owner);
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<CopyFault?> RunPiecesAsync(long lengthBytes, ScsiTask? owner)
     {
         var (from, to) = (source, destination);
@@ -96,11 +99,15 @@ internal sealed class CopyTransfer
         {
             if (operation.IsAbortRequested || owner is { IsAbortRequested: true })
                 return null;
-            if (done > 0)
-                await Task.Yield(); // A device that copies by reference never waits: the caller's queue is not for one command alone.
+
+            // A device that was done before it gave the thread back has had it for a piece: the caller's queue is not for one command alone.
+            if (wasInline)
+                await Task.Yield();
             pieceBytes = Math.Min(CopyLimits.PieceBytes, lengthBytes - done);
             pieceStart = isBackwards ? lengthBytes - done - pieceBytes : done;
-            if (await RunPieceAsync() is { } fault)
+            var piece = RunPieceAsync();
+            wasInline = piece.IsCompleted;
+            if (await piece is { } fault)
                 return fault;
             done += pieceBytes;
         }
@@ -128,6 +135,7 @@ internal sealed class CopyTransfer
 
     private CommandEntry SourceEntry => token is null ? ReadEntry : TokenReadEntry;
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<CopyFault?> RunPieceAsync()
     {
         hasMoved = false;
@@ -166,6 +174,7 @@ internal sealed class CopyTransfer
         return MoveAsync();
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask MoveAsync()
     {
         BlockDevice from = isZero ? ZeroSource.Instance : source.Unit.Device;

@@ -53,7 +53,7 @@ internal sealed class BenchOptions
     /// <summary>Also what a virtual machine gets through a vhost-user socket.</summary>
     public bool WithVhost { get; private set; }
 
-    /// <summary>Also copies within a store, by reference and by bytes.</summary>
+    /// <summary>Also copies within a store: by reference, by SCSI commands, and by bytes.</summary>
     public bool WithCopies { get; private set; }
 
     /// <summary>Of a disk's jobs only "4 KiB random write": to put two builds beside each other.</summary>

@@ -4,12 +4,17 @@ using CowScsi.Layers;
 namespace CowScsi.Bench;
 
 /// <summary>
-/// Copies within a store, 64 MiB a request: by reference, and, of the same range, by its bytes. Every request goes to a place that holds
-/// something else or nothing, since what is the same already is passed over. After the runs a sample of what was copied is read and compared.
+/// Copies within a store: by reference, of the same range by its bytes, and by reference through SCSI commands between two logical units.
+/// Every request goes to a place that holds something else or nothing, since what is the same already is passed over. After the runs a
+/// sample of what was copied is read and compared.
 /// </summary>
 internal sealed class CopyBench : IDisposable
 {
     private const int RequestBytes = 64 << 20;
+
+    /// <summary>What hypervisors ask for in one command.</summary>
+    private const int SmallRequestBytes = 4 << 20;
+
     private const int PieceBytes = 128 << 10;
     private const int PieceBlocks = PieceBytes / StampedContent.BlockBytes;
     private const int SamplePieces = 500;
@@ -27,21 +32,31 @@ internal sealed class CopyBench : IDisposable
 
     private readonly BlockDevice source;
     private readonly BlockDevice target;
-    private readonly BlockDevice opaque;
+    private readonly CopyCommands commands;
     private readonly long sourceBytes;
     private readonly StampedContent content = new();
     private readonly NativeBuffer piece = new(PieceBytes);
     private long reached;
 
-    private CopyBench(BlockDevice source, BlockDevice target)
+    private CopyBench(BlockDevice source, BlockDevice target, CopyCommands commands)
     {
         this.source = source;
         this.target = target;
-        opaque = new OpaqueDevice(source);
+        this.commands = commands;
         sourceBytes = source.Geometry.SizeBytes;
     }
 
-    public static async Task<List<JobResult>> RunAsync(BenchOptions options)
+    public static async Task<List<JobResult>> RunAsync(BenchOptions options) =>
+    [
+        await RunAsync(options, "copy by reference, 64 MiB", RequestBytes, static bench => bench.CopyAsync(bench.source)).ConfigureAwait(false),
+        await RunAsync(options, "EXTENDED COPY, 64 MiB", RequestBytes, static bench => bench.commands.ExtendedCopyAsync).ConfigureAwait(false),
+        await RunAsync(options, "EXTENDED COPY, 4 MiB", SmallRequestBytes, static bench => bench.commands.ExtendedCopyAsync).ConfigureAwait(false),
+        await RunAsync(options, "WRITE USING TOKEN, 64 MiB", RequestBytes, static bench => bench.commands.TokenCopyAsync).ConfigureAwait(false),
+        await RunAsync(options, "copy by its bytes, 64 MiB", RequestBytes, static bench => bench.CopyAsync(new OpaqueDevice(bench.source))).ConfigureAwait(false),
+    ];
+
+    /// <summary>One job, on a store of its own: the next one would find the index's memory full.</summary>
+    private static async Task<JobResult> RunAsync(BenchOptions options, string job, int requestBytes, Func<CopyBench, Func<long, long, int, ValueTask>> way)
     {
         var directory = Path.Combine(options.Directory, "store-copies");
         if (Directory.Exists(directory))
@@ -53,11 +68,12 @@ internal sealed class CopyBench : IDisposable
             store.CreateDisk(new DiskSpec { Name = "target", SizeBytes = TargetBytes }, []);
             await using var source = store.OpenDisk("source", []);
             await using var target = store.OpenDisk("target", []);
-            using var bench = new CopyBench(source, target);
+            using var commands = await CopyCommands.BeginAsync(source, target).ConfigureAwait(false);
+            using var bench = new CopyBench(source, target, commands);
             await bench.FillAsync().ConfigureAwait(false);
-            var moved = await bench.MeasureAsync(options, "copy by its bytes, 64 MiB", bench.opaque).ConfigureAwait(false);
-            var referred = await bench.MeasureAsync(options, "copy by reference, 64 MiB", source).ConfigureAwait(false);
-            return [referred, moved];
+            var result = await bench.MeasureAsync(options, job, requestBytes, way(bench)).ConfigureAwait(false);
+            await commands.CloseAsync().ConfigureAwait(false);
+            return result;
         }
         finally
         {
@@ -81,7 +97,13 @@ internal sealed class CopyBench : IDisposable
         }
     }
 
-    private async Task<JobResult> MeasureAsync(BenchOptions options, string job, BlockDevice from)
+    private Func<long, long, int, ValueTask> CopyAsync(BlockDevice device) => async (from, to, length) =>
+    {
+        var result = await target.CopyFromAsync(device, from, to, length).ConfigureAwait(false);
+        Expect(result.IsSuccess && result.CopiedBytes == length, "copy", to);
+    };
+
+    private async Task<JobResult> MeasureAsync(BenchOptions options, string job, int requestBytes, Func<long, long, int, ValueTask> copyAsync)
     {
         var first = reached;
         var meters = new List<RunMeter>();
@@ -91,9 +113,8 @@ internal sealed class CopyBench : IDisposable
             var limit = reached + RunBytesMax;
             do
             {
-                var result = await target.CopyFromAsync(from, reached % sourceBytes, reached, RequestBytes).ConfigureAwait(false);
-                Expect(result.IsSuccess && result.CopiedBytes == RequestBytes, "copy", reached);
-                reached += RequestBytes;
+                await copyAsync(reached % sourceBytes, reached, requestBytes).ConfigureAwait(false);
+                reached += requestBytes;
             }
             while (meter.Count(isLast: reached >= limit));
             meters.Add(meter);
@@ -102,7 +123,7 @@ internal sealed class CopyBench : IDisposable
         await CheckSampleAsync(first).ConfigureAwait(false);
         meters.Sort(static (left, right) => left.OperationsPerSecond.CompareTo(right.OperationsPerSecond));
         var median = meters[meters.Count / 2];
-        return new JobResult("plain", job, RequestBytes, median.OperationsPerSecond, meters[0].OperationsPerSecond, meters[^1].OperationsPerSecond,
+        return new JobResult("plain", job, requestBytes, median.OperationsPerSecond, meters[0].OperationsPerSecond, meters[^1].OperationsPerSecond,
             median.AllocatedBytesPerOperation, meters.Max(static meter => meter.LongestMilliseconds));
     }
 
