@@ -18,8 +18,11 @@ public sealed class FuzzTests(ITestOutputHelper output)
     /// <summary>An image is a file, and takes a hundred times longer than a structure in memory.</summary>
     private const double SecondsOfImages = 2.5;
 
+    /// <summary>A session with its rings is threads and mappings.</summary>
+    private const double SecondsOfSessions = 3;
+
     /// <summary>Shares of the soak time: one a target, and the whole store and the iSCSI server count for as many as four each.</summary>
-    internal const int SoakShares = 25;
+    internal const int SoakShares = 29;
 
     private static readonly Instrumented Instrumented = new();
 
@@ -58,7 +61,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     public void Parser_NeitherThrowsNorHangsNorTakesWhatIsWrong(string target)
     {
         var run = Instrumented.Fuzz.GetType(typeof(FuzzLoop).FullName!)!.GetMethod(nameof(FuzzLoop.Run))!;
-        var seconds = SoakSeconds / SoakShares ?? (target == "qcow2" ? SecondsOfImages : SecondsEach);
+        var seconds = SoakSeconds / SoakShares ?? (target == "qcow2" ? SecondsOfImages : target.StartsWith("vhost", StringComparison.Ordinal) ? SecondsOfSessions : SecondsEach);
         var report = ((string)run.Invoke(null, [target, seconds, Seed, Path.Combine(CorpusFolder, FolderOf(target))])!).Split('\n');
         if (report[0].StartsWith("DEFECT", StringComparison.Ordinal))
         {

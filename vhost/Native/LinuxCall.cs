@@ -163,6 +163,13 @@ internal static unsafe partial class LinuxCall
         return flags >= 0 && fcntl(handle, SetFlags, flags | NonBlocking) >= 0;
     }
 
+    /// <summary>A second descriptor of the same open file.</summary>
+    public static SafeFileHandle Duplicate(SafeHandle handle)
+    {
+        const int duplicateCloseOnExec = 1030;
+        return new((nint)ThrowIfFailed(fcntl(handle, duplicateCloseOnExec, 0), "fcntl F_DUPFD_CLOEXEC"), ownsHandle: true);
+    }
+
     /// <summary>Bytes of the file behind a descriptor; false where it is not a file.</summary>
     public static bool TryGetLength(SafeFileHandle handle, out long lengthBytes)
     {

@@ -13,7 +13,7 @@ namespace CowScsi.Tests.Fuzz;
 /// </summary>
 internal sealed class Instrumented : AssemblyLoadContext
 {
-    private static readonly string[] Names = ["CowScsi.Engine", "CowScsi.Layers", "CowScsi.Scsi", "CowScsi.Iscsi", "vdisk"];
+    private static readonly string[] Names = ["CowScsi.Engine", "CowScsi.Layers", "CowScsi.Scsi", "CowScsi.Iscsi", "CowScsi.VhostUser", "vdisk"];
 
     private readonly Dictionary<string, Assembly> loaded = new(StringComparer.Ordinal);
 
