@@ -30,6 +30,12 @@ internal sealed record GuestOptions
     /// <summary>Further arguments of QEMU.</summary>
     public IReadOnlyList<string> Arguments { get; init; } = [];
 
+    /// <summary>The guest's disk that holds its root file system (tests/guest/root); null for this machine's own, read-only.</summary>
+    public string? Root { get; init; }
+
+    /// <summary>Whether it comes from another QEMU: the test calls <see cref="GuestMachine.ArriveAsync"/> once it is there.</summary>
+    public bool IsIncoming { get; init; }
+
     /// <summary>A port of the guest that this machine reaches as <see cref="GuestMachine.Portal"/>; 0 for none.</summary>
     public int GuestPort { get; init; }
 }
@@ -93,14 +99,17 @@ internal sealed class GuestMachine : IAsyncDisposable
         List<string> words =
         [
             "-m", $"{options.MemoryMib}", "-t", $"{(int)options.Limit.TotalSeconds}", "-k", string.Join(' ', modules),
-            // Code that is compiled better costs more than it gives, where a compiler runs in software and nothing runs for long.
-            "-e", "DOTNET_EnableDiagnostics=0", "-e", "DOTNET_TieredPGO=0", "-e", "DOTNET_TC_CallCounting=0",
         ];
+
+        // Code that is compiled better costs more than it gives, where a compiler runs in software and nothing runs for long.
+        words.AddRange(options.Root is { } root
+            ? ["-r", root, "-a", "agent"]
+            : ["-e", "DOTNET_EnableDiagnostics=0", "-e", "DOTNET_TieredPGO=0", "-e", "DOTNET_TC_CallCounting=0"]);
         if (options.Share is not null)
             words.AddRange(["-s", options.Share]);
         if (port != 0)
             words.AddRange(["-p", $"{port}:{options.GuestPort}"]);
-        words.AddRange([Path.Combine(Folder, "agent"), "--"]);
+        words.AddRange(options.Root is null ? [Path.Combine(Folder, "agent"), "--"] : ["--"]);
         words.AddRange(["-chardev", $"socket,id=agent,path={agent},server=on,wait=off", "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=agent"]);
         foreach (var drive in options.Drives)
             words.AddRange(["-drive", $"file={drive},format=raw,if=virtio,cache=unsafe"]);
@@ -129,7 +138,8 @@ internal sealed class GuestMachine : IAsyncDisposable
         var guest = new GuestMachine(process, said, directory, port, options.Limit);
         try
         {
-            await guest.ConnectAsync(agent);
+            if (!options.IsIncoming)
+                await guest.ConnectAsync(agent);
             return guest;
         }
         catch
@@ -138,6 +148,9 @@ internal sealed class GuestMachine : IAsyncDisposable
             throw;
         }
     }
+
+    /// <summary>Takes up the line to a guest that has come from another QEMU.</summary>
+    public Task ArriveAsync() => ConnectAsync(Path.Combine(directory, "agent"));
 
     /// <summary>Runs a command in the guest's shell; what it wrote, where it succeeded.</summary>
     public async Task<string> DoAsync(string command)

@@ -255,6 +255,7 @@ internal sealed partial class FrontEndSession
             $"vhost {device.Kind} {ring.Index}",
             device.CreateQueue(ring.Index),
             (_, fault) => log($"ring {ring.Index} of the guest is broken and stands still: {fault}"),
+            HasLostMemory,
             requestCheck);
         ring.Worker = worker;
         connection.SetWorker(ring.Index, worker);

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Net.Sockets;
+using CowScsi.VhostUser.Memory;
 using CowScsi.VhostUser.Messages;
 using CowScsi.VhostUser.Native;
 using Microsoft.Win32.SafeHandles;
@@ -34,6 +35,7 @@ internal sealed partial class FrontEndSession
     private ProtocolFeatures protocolFeatures;
     private bool hasSetFeatures;
     private byte status;
+    private long faultsSeen = MemoryFaults.Count;
 
     /// <param name="device">What is served.</param>
     /// <param name="socket">The connection; the session closes it.</param>
@@ -106,6 +108,13 @@ internal sealed partial class FrontEndSession
                 break;
         }
 
+        // This thread reads shared memory as well, where it starts rings.
+        if (MemoryFaults.Count != faultsSeen)
+        {
+            faultsSeen = MemoryFaults.Count;
+            CheckMemory();
+        }
+
         if (message.Rule.Reply == ReplyRule.OnRequest)
             Acknowledge(message, isDone: true);
     }
@@ -117,13 +126,9 @@ internal sealed partial class FrontEndSession
     public void CheckMemory()
     {
         foreach (var region in memory.Regions)
-        {
-            if (!region.File.IsWhole)
-                throw new FrontEndException("the file behind the guest's memory was made shorter while it was in use");
-        }
-
-        if (dirtyLog is { IsWhole: false } || inflight is { IsWhole: false })
-            throw new FrontEndException("a shared file was made shorter while it was in use");
+            Check(region.File, "the guest's memory");
+        Check(dirtyLog, "the dirty log");
+        Check(inflight, "the inflight region");
     }
 
     /// <summary>Ends the session: waits for what is under way, and lets everything of the front end's go.</summary>
@@ -151,6 +156,29 @@ internal sealed partial class FrontEndSession
         device.Keep(0);
         ReleaseMemory();
         socket.Dispose();
+    }
+
+    private static void Check(MappedFile? file, string what)
+    {
+        if (file is { IsWhole: false })
+            throw new FrontEndException($"the file behind {what} was made shorter while it was in use");
+        if (file is { HasFaulted: true })
+            throw new FrontEndException($"{what} could not be had: no page is free for it, or it is broken");
+    }
+
+    /// <summary>
+    /// Whether something shared was lost, so that nothing may be acknowledged any more; for the queues' threads, while which run none of it
+    /// changes.
+    /// </summary>
+    private bool HasLostMemory()
+    {
+        foreach (var region in memory.Regions)
+        {
+            if (region.File.HasFaulted)
+                return true;
+        }
+
+        return dirtyLog is { HasFaulted: true } || inflight is { HasFaulted: true };
     }
 
     private void SetFeatures(ulong wanted)

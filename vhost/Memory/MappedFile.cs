@@ -17,11 +17,13 @@ internal sealed class MappedFile : IDisposable
     private readonly nint mapping;
     private readonly long mappingBytes;
     private readonly long endInFile;
+    private readonly nint guard;
     private bool isUnmapped;
 
-    private MappedFile(SafeFileHandle file, nint mapping, long mappingBytes, nint address, long lengthBytes, long endInFile)
+    private MappedFile(SafeFileHandle file, nint mapping, long mappingBytes, nint guard, nint address, long lengthBytes, long endInFile)
     {
         this.file = file;
+        this.guard = guard;
         this.mapping = mapping;
         this.mappingBytes = mappingBytes;
         this.endInFile = endInFile;
@@ -37,6 +39,9 @@ internal sealed class MappedFile : IDisposable
     /// <summary>Whether the file still has all of the part: false once it was made shorter.</summary>
     public bool IsWhole => LinuxCall.TryGetLength(file, out var length) && length >= endInFile;
 
+    /// <summary>Whether memory of it could not be had when it was used: what stands here since is not the guest's.</summary>
+    public bool HasFaulted => MemoryFaults.HasFaulted(guard);
+
     /// <summary>Maps a part of a file; the descriptor belongs to the mapping from then on, also where this throws.</summary>
     /// <exception cref="FrontEndException">The range is not in the file, or the file cannot be mapped or made safe.</exception>
     public static MappedFile Map(SafeFileHandle file, ulong offsetBytes, ulong lengthBytes, string what)
@@ -46,22 +51,27 @@ internal sealed class MappedFile : IDisposable
             if (lengthBytes == 0 || lengthBytes > long.MaxValue / 2 || offsetBytes > long.MaxValue / 2)
                 throw new FrontEndException($"{what} of {lengthBytes} bytes at {offsetBytes} cannot be mapped");
             var end = (long)(offsetBytes + lengthBytes);
+
+            // Sealed before its length is looked at, which cannot shrink then.
+            var isSealed = LinuxCall.TrySealAgainstShrinking(file);
             if (!LinuxCall.TryGetLength(file, out var fileBytes) || fileBytes < end)
                 throw new FrontEndException($"{what} reaches to {end} in a file of {Math.Max(fileBytes, 0)} bytes");
             var page = LinuxCall.PageBytes(file);
             var start = (long)offsetBytes & -OffsetAlignmentBytes;
             var mappingBytes = (end - start + page - 1) & -page;
-            var isSealed = LinuxCall.TrySealAgainstShrinking(file);
             var mapping = LinuxCall.Map(file, start, mappingBytes, out var error);
             if (mapping == 0)
                 throw new FrontEndException($"{what} of {lengthBytes} bytes cannot be mapped: {error}");
-            if (!isSealed && !MemoryFaults.TryAdd(mapping, mappingBytes, page))
+            var guard = MemoryFaults.TryAdd(mapping, mappingBytes);
+            if (guard == 0 && (!isSealed || page > Environment.SystemPageSize))
             {
                 LinuxCall.Unmap(mapping, mappingBytes);
-                throw new FrontEndException($"{what} is a file that could be made shorter while it is used; use a memfd");
+                throw new FrontEndException(isSealed
+                    ? $"{what} lies in huge pages, which may run out while it is used; use a memfd of ordinary pages"
+                    : $"{what} is a file that could be made shorter while it is used; use a memfd");
             }
 
-            return new MappedFile(file, mapping, mappingBytes, mapping + (nint)((long)offsetBytes - start), (long)lengthBytes, end);
+            return new MappedFile(file, mapping, mappingBytes, guard, mapping + (nint)((long)offsetBytes - start), (long)lengthBytes, end);
         }
         catch (FrontEndException)
         {
@@ -75,7 +85,7 @@ internal sealed class MappedFile : IDisposable
         if (isUnmapped)
             return;
         isUnmapped = true;
-        MemoryFaults.Remove(mapping);
+        MemoryFaults.Remove(guard);
         LinuxCall.Unmap(mapping, mappingBytes);
         file.Dispose();
     }

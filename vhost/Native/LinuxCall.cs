@@ -173,8 +173,12 @@ internal static unsafe partial class LinuxCall
     /// <summary>Bytes of the file behind a descriptor; false where it is not a file.</summary>
     public static bool TryGetLength(SafeFileHandle handle, out long lengthBytes)
     {
-        const int fromEnd = 2;
-        lengthBytes = lseek(handle, 0, fromEnd);
+        // struct statx (linux/stat.h): stx_size at 40. AT_EMPTY_PATH: the descriptor itself. Unlike a seek it leaves what is shared as it is.
+        const int sizeOffset = 40;
+        const int emptyPath = 0x1000;
+        const uint sizeWanted = 0x200;
+        var status = stackalloc byte[256];
+        lengthBytes = statx(handle, "", emptyPath, sizeWanted, status) < 0 ? -1 : *(long*)(status + sizeOffset);
         return lengthBytes >= 0;
     }
 
@@ -306,8 +310,8 @@ internal static unsafe partial class LinuxCall
     [LibraryImport("libc", SetLastError = true)]
     private static partial int fstatfs(SafeHandle handle, long* status);
 
-    [LibraryImport("libc", SetLastError = true)]
-    private static partial long lseek(SafeHandle handle, long offset, int origin);
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int statx(SafeHandle file, string path, int flags, uint mask, byte* status);
 
     [LibraryImport("libc", SetLastError = true)]
     private static partial nint mmap(nint address, nuint length, int protection, int flags, SafeHandle handle, long offset);

@@ -43,8 +43,8 @@ internal sealed unsafe class PackedInflight
         this.size = size;
     }
 
-    /// <summary>The used index that stands in the region after <see cref="Recover"/>, with the wrap counter in bit 15.</summary>
-    public ushort UsedState => (ushort)(UInt16(UsedIndexOffset) | (Byte(UsedWrapOffset) << 15));
+    /// <summary>The used index that <see cref="Recover"/> found, within the queue, with the wrap counter in bit 15.</summary>
+    public ushort UsedState { get; private set; }
 
     /// <summary>Descriptors of the requests that are to be carried out again: so far the device's reading is ahead of its answers.</summary>
     public int ReplayedDescriptors { get; private set; }
@@ -74,9 +74,13 @@ internal sealed unsafe class PackedInflight
 
         Set(FreeHeadOffset, UInt16(OldFreeHeadOffset));
         CrashPoint.Reach();
-        Set(UsedIndexOffset, (ushort)(UInt16(OldUsedIndexOffset) % size));
+        // Read once: what stands in the region is the front end's to change.
+        var used = (ushort)(UInt16(OldUsedIndexOffset) % size);
+        var usedWrap = Byte(OldUsedWrapOffset);
+        UsedState = (ushort)(used | (usedWrap << 15));
+        Set(UsedIndexOffset, used);
         CrashPoint.Reach();
-        *(byte*)(region + UsedWrapOffset) = Byte(OldUsedWrapOffset);
+        *(byte*)(region + UsedWrapOffset) = usedWrap;
         CrashPoint.Reach();
         StrikeOutFree();
         return CollectReplayed();

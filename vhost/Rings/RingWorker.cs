@@ -30,7 +30,8 @@ internal sealed unsafe class RingWorker
 
     private readonly DeviceQueue queue;
     private readonly Action<RingWorker, string> onBroken;
-    private readonly Action onMemoryFault;
+    private readonly Func<bool> hasLostMemory;
+    private readonly Action onMemoryLost;
     private readonly Thread thread;
     private readonly SafeFileHandle wakeEvent = LinuxCall.CreateEvent();
     private readonly ManualResetEventSlim paused = new();
@@ -50,12 +51,19 @@ internal sealed unsafe class RingWorker
     private bool isReplaying;
     private long idleSince;
     private long faultsSeen = MemoryFaults.Count;
+    private bool isLost;
 
-    public RingWorker(string name, DeviceQueue queue, Action<RingWorker, string> onBroken, Action onMemoryFault)
+    /// <param name="name">Of the thread.</param>
+    /// <param name="queue">What the device does with it.</param>
+    /// <param name="onBroken">Told of a ring that its driver broke.</param>
+    /// <param name="hasLostMemory">Whether memory that the front end shares is not there any more; asked when some guest's was not.</param>
+    /// <param name="onMemoryLost">Told so, once.</param>
+    public RingWorker(string name, DeviceQueue queue, Action<RingWorker, string> onBroken, Func<bool> hasLostMemory, Action onMemoryLost)
     {
         this.queue = queue;
         this.onBroken = onBroken;
-        this.onMemoryFault = onMemoryFault;
+        this.hasLostMemory = hasLostMemory;
+        this.onMemoryLost = onMemoryLost;
         thread = new Thread(Run) { IsBackground = true, Name = name };
         thread.Start();
     }
@@ -219,12 +227,6 @@ internal sealed unsafe class RingWorker
         }
 
         Show();
-        if (MemoryFaults.Count != faultsSeen)
-        {
-            faultsSeen = MemoryFaults.Count;
-            onMemoryFault();
-        }
-
         return hasWorked;
     }
 
@@ -259,11 +261,27 @@ internal sealed unsafe class RingWorker
 
             request.ActiveIndex = active.Count;
             active.Add(request);
-            if (request.Execute())
+            if (Execute(request))
                 Finish(request);
         }
 
         return true;
+    }
+
+    /// <summary>A defect of the device is one guest's broken ring, not the end of all guests' disks.</summary>
+    private bool Execute(RingRequest request)
+    {
+        try
+        {
+            return request.Execute();
+        }
+        catch (Exception defect) when (defect is not OutOfMemoryException)
+        {
+            Ring!.Break($"internal error: {defect.GetType().Name}: {defect.Message}");
+            Break(Ring.Fault!);
+            request.IsMalformed = true;
+            return true;
+        }
     }
 
     private bool TakeCompleted()
@@ -297,7 +315,7 @@ internal sealed unsafe class RingWorker
             BreakBy(request);
         else
             request.Answer();
-        if (Ring is { } ring && !request.IsMalformed)
+        if (Ring is { } ring && !request.IsMalformed && HasMemory())
             ring.PutUsed(request);
         if (request.Fence is { } fence)
             passing.Add(fence);
@@ -310,10 +328,26 @@ internal sealed unsafe class RingWorker
         free.Push(request);
     }
 
+    /// <summary>
+    /// False once memory of this guest's was lost: what was read from it or written to it is nothing, so no answer goes to the guest any more.
+    /// </summary>
+    private bool HasMemory()
+    {
+        if (MemoryFaults.Count == faultsSeen)
+            return !isLost;
+        faultsSeen = MemoryFaults.Count;
+        if (isLost || !hasLostMemory())
+            return !isLost;
+        isLost = true;
+        Ring?.Break("the guest's memory is not there any more");
+        onMemoryLost();
+        return false;
+    }
+
     /// <summary>Shows the driver what was answered, and lets go of functions that waited for it.</summary>
     private void Show()
     {
-        if (Ring is { } ring)
+        if (Ring is { } ring && HasMemory())
         {
             if (ring.Publish() && Call is { } call)
                 LinuxCall.Signal(call);

@@ -19,6 +19,9 @@ internal sealed unsafe class SplitRing : Ring
     private ushort nextUsed;
     private ushort publishedUsed;
 
+    /// <summary>Requests that were taken and that the driver does not see answered: each holds a descriptor of an honest driver's.</summary>
+    private int outstanding;
+
     /// <param name="layout">Where it lies.</param>
     /// <param name="baseIndex">The next entry of the available ring; what SET_VRING_BASE said.</param>
     public SplitRing(RingLayout layout, uint baseIndex)
@@ -55,9 +58,12 @@ internal sealed unsafe class SplitRing : Ring
         var head = Volatile.Read(ref *(ushort*)(available + AvailableEntriesOffset + (2 * (nextAvailable & mask))));
         if (head >= Size)
             return Break("an available entry names no descriptor");
+        if (outstanding >= Size)
+            return Break("more requests at a time than the queue has descriptors");
         request.Begin();
         if (Follow(request, head) is { } fault)
             return Break(fault);
+        outstanding++;
         nextAvailable++;
         inflight?.OnTaken(head);
         return TakeResult.Taken;
@@ -69,7 +75,10 @@ internal sealed unsafe class SplitRing : Ring
             return TakeResult.Empty;
         request.Begin();
         request.IsReplayed = true;
-        return Follow(request, head) is { } fault ? Break(fault) : TakeResult.Taken;
+        if (Follow(request, head) is { } fault)
+            return Break(fault);
+        outstanding++;
+        return TakeResult.Taken;
     }
 
     public override void PutUsed(RingRequest request)
@@ -93,6 +102,7 @@ internal sealed unsafe class SplitRing : Ring
         CrashPoint.Reach();
         MarkDeviceArea(UsedIndexOffset, sizeof(ushort));
         inflight?.OnPublished(nextUsed);
+        outstanding -= (ushort)(nextUsed - before);
         publishedUsed = nextUsed;
 
         // Between the used index written above and the driver's wish read below, as the driver has it between its own two.

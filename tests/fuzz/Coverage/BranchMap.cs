@@ -2,7 +2,8 @@ namespace CowScsi.Tests.Fuzz;
 
 /// <summary>
 /// Which ways through the parsers were seen. The parsers' copies under test call <see cref="Hit"/> at each basic block; an edge is a pair of
-/// blocks that followed each other. One parser runs at a time, on one thread.
+/// blocks that followed each other. One parser runs at a time; where it has threads, what they do beside it does not count, so that the same
+/// input shows the same.
 /// </summary>
 public static class BranchMap
 {
@@ -10,6 +11,9 @@ public static class BranchMap
 
     private static readonly bool[] Seen = new bool[Edges];
     private static int previous;
+
+    [ThreadStatic]
+    private static bool isParsers;
 
     /// <summary>Edges seen for the first time since the last <see cref="Begin"/>.</summary>
     public static int Fresh { get; private set; }
@@ -20,6 +24,7 @@ public static class BranchMap
     /// <summary>Before an input.</summary>
     public static void Begin()
     {
+        isParsers = true;
         previous = 0;
         Fresh = 0;
     }
@@ -27,6 +32,9 @@ public static class BranchMap
     /// <summary>A basic block is entered. Called by what <see cref="Instrumented"/> puts into the parsers.</summary>
     public static void Hit(int block)
     {
+        if (!isParsers)
+            return;
+
         // The order of the two counts, so the earlier one is shifted.
         var edge = (block ^ (previous >> 1)) & (Edges - 1);
         previous = block;

@@ -240,6 +240,7 @@ internal sealed class VhostMessagesTarget : FuzzTarget
 
     private static int CheckLine(string line)
     {
+        Require(!line.Contains("internal error", StringComparison.Ordinal), line);
         Require(line.Length > 3 && !line.Contains('\n', StringComparison.Ordinal), $"told in other than one line: '{line}'");
         return (int)Noted;
     }

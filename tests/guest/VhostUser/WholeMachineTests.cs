@@ -14,6 +14,7 @@ namespace CowScsi.Tests.Guest.VhostUser;
 public sealed class WholeMachineTests(ITestOutputHelper output)
 {
     private const int Machines = 10;
+    private const int RootMib = 256;
 
     /// <summary>Two processors run two machines in software.</summary>
     private const int AtATime = 2;
@@ -25,7 +26,7 @@ public sealed class WholeMachineTests(ITestOutputHelper output)
         using var files = new TemporaryDirectory();
         var cli = new CliRun().With("VDISK_STORE", files.File("store"));
         var image = files.File("base.raw");
-        await DiskBoot.MakeRootAsync(image);
+        await DiskBoot.MakeRootAsync(image, RootMib);
         await cli.DoAsync("init");
         await cli.DoAsync("import", image, "base");
         await cli.DoAsync("snapshot", "create", "base@gold");
@@ -53,17 +54,17 @@ public sealed class WholeMachineTests(ITestOutputHelper output)
         {
             var disk = files.File("disk.raw");
             await cli.DoAsync("export", name, disk);
-            await ToolAsync("e2fsck", "-f", "-n", disk);
-            Assert.Equal(name, (await ToolAsync("debugfs", "-R", "cat /etc/hostname", disk)).Trim());
-            Assert.Equal(name, (await ToolAsync("debugfs", "-R", "cat /etc/issue", disk)).Trim().Split('\n')[^1]);
+            await DiskBoot.ToolAsync("e2fsck", "-f", "-n", disk);
+            Assert.Equal(name, (await DiskBoot.ToolAsync("debugfs", "-R", "cat /etc/hostname", disk)).Trim());
+            Assert.Equal(name, (await DiskBoot.ToolAsync("debugfs", "-R", "cat /etc/issue", disk)).Trim().Split('\n')[^1]);
 
             // Its own things, of all machines' the only ones; a file that it deleted is gone here and stands in the base.
-            var own = await ToolAsync("debugfs", "-R", "ls -p /var/lib/own", disk);
+            var own = await DiskBoot.ToolAsync("debugfs", "-R", "ls -p /var/lib/own", disk);
             Assert.Equal([name], names.Where(other => own.Contains($"/{other}/", StringComparison.Ordinal)));
-            await ToolAsync("debugfs", "-R", $"dump /var/lib/own/data {files.File("data")}", disk);
-            var expected = (await ToolAsync("debugfs", "-R", "cat /var/lib/own/data.md5", disk)).Split(' ')[0];
+            await DiskBoot.ToolAsync("debugfs", "-R", $"dump /var/lib/own/data {files.File("data")}", disk);
+            var expected = (await DiskBoot.ToolAsync("debugfs", "-R", "cat /var/lib/own/data.md5", disk)).Split(' ')[0];
             Assert.Equal(expected, Convert.ToHexStringLower(MD5.HashData(await File.ReadAllBytesAsync(files.File("data")))));
-            Assert.DoesNotContain("debian_version", await ToolAsync("debugfs", "-R", "ls -p /etc", disk), StringComparison.Ordinal);
+            Assert.DoesNotContain("debian_version", await DiskBoot.ToolAsync("debugfs", "-R", "ls -p /etc", disk), StringComparison.Ordinal);
             File.Delete(disk);
         }
 
@@ -77,19 +78,5 @@ public sealed class WholeMachineTests(ITestOutputHelper output)
     {
         await using var stream = File.OpenRead(file);
         return Convert.ToHexString(await SHA256.HashDataAsync(stream));
-    }
-
-    /// <summary>Runs a program of e2fsprogs; what it wrote to standard output.</summary>
-    private static async Task<string> ToolAsync(string program, params string[] words)
-    {
-        var start = new ProcessStartInfo(program, words) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["PATH"] += ":/usr/sbin:/sbin";
-        start.FileName = File.Exists($"/usr/sbin/{program}") ? $"/usr/sbin/{program}" : program;
-        using var process = Process.Start(start)!;
-        var error = process.StandardError.ReadToEndAsync();
-        var text = await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync();
-        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', words)} ended with {process.ExitCode}: {text}{await error}");
-        return text;
     }
 }

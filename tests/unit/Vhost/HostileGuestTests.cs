@@ -6,7 +6,7 @@ using Xunit;
 namespace CowScsi.Tests.Unit.Vhost;
 
 /// <summary>Guests and front ends that mean harm, over real sockets and threads: they hurt themselves, and the others go on.</summary>
-public sealed class HostileGuestTests
+public sealed partial class HostileGuestTests
 {
     [Fact]
     public async Task BrokenRing_StandsStill_AndTheOperatorIsTold()
@@ -103,6 +103,65 @@ public sealed class HostileGuestTests
         }
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task MemoryTakenAwayInThousandsOfPieces_IsNotAcknowledged_AndCostsTheProcessNoMappings(bool isPacked)
+    {
+        const int bytes = 64 << 20;
+        await using var backEnd = TestBackEnd.Blk();
+        var path = Path.GetTempFileName();
+        try
+        {
+            using var file = File.OpenHandle(path, FileMode.Create, FileAccess.ReadWrite);
+            RandomAccess.SetLength(file, bytes);
+            using var guest = new BlkGuest(backEnd, new FrontEndOptions { IsPacked = isPacked, QueueSize = 1024, HasIndirect = false });
+            guest.FrontEnd.Send(37, [.. new byte[8], .. Region(0x8000_0000, bytes)], [file], flags: 9);
+            if (!MemoryFaults.IsGuarded)
+                return;
+            Assert.Equal(0ul, BitConverter.ToUInt64(guest.FrontEnd.ReadAnswer(37)));
+            Assert.Equal(BlkGuest.Ok, guest.Write(0, new byte[512]));
+            var mappings = File.ReadAllLines("/proc/self/maps").Length;
+            RandomAccess.SetLength(file, 0);
+
+            // A write from every other page: a piece of memory in the place of each could not be joined with the next.
+            List<Piece> pieces = [guest.Header(1, 0).Piece];
+            for (var i = 0; i < 1000; i++)
+                pieces.Add(new Piece(0x8000_0000 + ((ulong)i * 8192), 512, IsWritable: false));
+            var status = guest.Allocate(1);
+            guest.Ram.At(status, 1)[0] = 0xEE;
+            pieces.Add(new Piece(status, 1, true));
+            var id = guest.Queue.Submit(pieces.ToArray());
+            Assert.True(guest.FrontEnd.IsClosed());
+            Assert.False(guest.Queue.IsAnswered(id), "a write of nobody's memory was acknowledged");
+            Assert.InRange(File.ReadAllLines("/proc/self/maps").Length - mappings, int.MinValue, 200);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
+
+    [Fact]
+    public async Task HugePagesThatAreNotThere_CutThatFrontEndOff_AlthoughItsFileIsWholeAndSealed()
+    {
+        const int bytes = 4 << 20;
+        using var file = CreateHugeMemory(bytes);
+        await using var backEnd = TestBackEnd.Blk();
+        using var guest = new BlkGuest(backEnd);
+        guest.FrontEnd.Send(37, [.. new byte[8], .. Region(0x8000_0000, bytes)], [file], flags: 9);
+        if (!MemoryFaults.IsGuarded || HasFreeHugePages())
+            return;
+        Assert.Equal(0ul, BitConverter.ToUInt64(guest.FrontEnd.ReadAnswer(37)));
+        var status = guest.Allocate(1);
+        var id = guest.Queue.Submit(guest.Header(0, 0).Piece, new Piece(0x8000_0000, 8192, true), new Piece(status, 1, true));
+        Assert.True(guest.FrontEnd.IsClosed());
+        Assert.False(guest.Queue.IsAnswered(id), "a read into nobody's memory was acknowledged");
+        Assert.Contains(backEnd.Lines, static line => line.Contains("could not be had", StringComparison.Ordinal));
+        using var next = new BlkGuest(backEnd);
+        Assert.Equal(BlkGuest.Ok, next.Write(0, new byte[512]));
+    }
+
     [Fact]
     public async Task RandomMessages_EndInOneLine_AndTheServerGoesOn()
     {
@@ -151,6 +210,25 @@ public sealed class HostileGuestTests
             BitConverter.TryWriteBytes(payload.AsSpan(at), value);
         }
     }
+
+    private static bool HasFreeHugePages() =>
+        File.ReadLines("/proc/meminfo").Any(static line => line.StartsWith("HugePages_Free:", StringComparison.Ordinal) && !line.EndsWith(" 0", StringComparison.Ordinal));
+
+    /// <summary>A memfd of huge pages, of which none are set aside for it.</summary>
+    private static SafeFileHandle CreateHugeMemory(int lengthBytes)
+    {
+        const uint allowSealingAndHugePages = 6;
+        var handle = new SafeFileHandle(memfd_create("huge", allowSealingAndHugePages), ownsHandle: true);
+        Assert.False(handle.IsInvalid, "no memfd of huge pages");
+        Assert.Equal(0, ftruncate(handle, lengthBytes));
+        return handle;
+    }
+
+    [System.Runtime.InteropServices.LibraryImport("libc", StringMarshalling = System.Runtime.InteropServices.StringMarshalling.Utf8)]
+    private static partial nint memfd_create(string name, uint flags);
+
+    [System.Runtime.InteropServices.LibraryImport("libc")]
+    private static partial int ftruncate(SafeFileHandle file, long lengthBytes);
 
     private static byte[] Region(ulong guestAddress, int lengthBytes)
     {

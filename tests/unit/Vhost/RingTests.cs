@@ -8,6 +8,28 @@ namespace CowScsi.Tests.Unit.Vhost;
 /// <summary>Rings without a thread: random chains against a driver written from the standard, and chains that break its rules.</summary>
 public sealed class RingTests
 {
+    [Fact]
+    public void DriverThatOffersMoreThanItsQueueHolds_WhileRequestsAreTaken_BreaksTheRing()
+    {
+        using var ram = new GuestRam(1 << 20);
+        const int size = 4;
+        var (ring, driver) = Pair(ram, isPacked: false, size, inflight: ram.Address + 0x6_0000);
+        var split = (SplitDriver)driver;
+        split.Write(split.Descriptors, new Piece(GuestRam.GuestBase + 0x8_0000, 8, IsWritable: true), hasNext: false, 0);
+        var request = new TestRequest();
+        for (var i = 0; i < size; i++)
+        {
+            // One head again and again: each is taken before the next is offered, and none is shown as answered.
+            split.Offer(0);
+            Assert.Equal(TakeResult.Taken, ring.TryTake(request));
+            ring.PutUsed(request);
+        }
+
+        split.Offer(0);
+        Assert.Equal(TakeResult.Broken, ring.TryTake(request));
+        Assert.True(ring.Publish());
+    }
+
     private const ulong DataArea = GuestRam.GuestBase + 0x8_0000;
 
     /// <summary>Both sides of a new ring at the start of a guest's memory.</summary>
