@@ -89,8 +89,11 @@ public sealed partial class StoreInspector
 
     private string At(string name) => System.IO.Path.Combine(root, name);
 
-    /// <summary>A range of a file as far as the file reaches; nothing where there is no file.</summary>
-    private byte[] ReadRange(string name, long offset, int length)
+    /// <summary>Where a file of the store lies.</summary>
+    public string PathOf(string name) => At(name);
+
+    /// <summary>A range of a file of the store as far as the file reaches; nothing where there is no file.</summary>
+    public byte[] ReadRange(string name, long offset, int length)
     {
         if (!File.Exists(At(name)))
             return [];

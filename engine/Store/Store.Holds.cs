@@ -12,6 +12,9 @@ public sealed partial class Store
     /// <summary>The first extent id that was not given out yet.</summary>
     public ulong NextExtentId => log!.NextExtentId;
 
+    /// <summary>Takes the lock of a store that nobody has open, for files that are not the engine's.</summary>
+    public static IDisposable Hold(string path) => TakeLock(new LinuxDirectory(path));
+
     /// <summary>Whether all of these incompatible features are in use.</summary>
     public bool HasFeatures(ulong incompatible)
     {

@@ -42,4 +42,40 @@ public static class DiskInspection
             Parts = parts,
         };
     }
+
+    /// <summary>
+    /// The key file of a disk: its copies, those in the half that is not in force too, where nothing is left of a key. Null where the disk has none. What is
+    /// wrapped is shown only with <paramref name="withSecrets"/>.
+    /// </summary>
+    public static InspectedPart? Keys(StoreInspector store, DiskRow disk, bool withSecrets)
+    {
+        ArgumentNullException.ThrowIfNull(store);
+        ArgumentNullException.ThrowIfNull(disk);
+        if (!DiskAttributes.TryRead(disk.Attributes.Span, out var attributes, out _) ||
+            !KeySlotSet.TryRead(attributes.KeySlots.Span, out var set, out _) || !set.WrapsDiskKey)
+            return null;
+        var name = KeyFile.NameOf(set.SetId);
+        var path = store.PathOf(name);
+        var file = store.ReadRange(name, 0, KeyFile.SizeBytes);
+        var keys = new List<(InspectedPart Part, StoredKey? Key, int Half)>();
+        foreach (var (half, offset) in KeyFile.Places())
+        {
+            var bytes = file.AsSpan(Math.Min(offset, file.Length), Math.Clamp(file.Length - offset, 0, StoredKey.SizeBytes));
+            var valid = StoredKey.TryRead(bytes, set.SetId, half, out var key, out var fault);
+            keys.Add((new InspectedPart("copy", path, offset, bytes.Length, valid ? null : fault) { Fields = StoredKey.HasMagic(bytes) ? StoredKey.Layout.Show(bytes, withSecrets) : [] }, key, half));
+        }
+
+        var newest = keys.Max(static entry => entry.Key?.Generation ?? 0);
+        var parts = new List<InspectedPart>();
+        foreach (var (part, key, half) in keys)
+        {
+            // Where no copy is valid each is at fault; else those of the half in force.
+            var isNeeded = newest == 0 || half == (int)(newest & 1);
+            var what = key is null ? isNeeded ? "copy of a key" : "no key" : key.Generation == newest ? $"generation {newest}, in force" : $"generation {key.Generation}, to be destroyed";
+            parts.Add(part with { Title = what, Fault = isNeeded ? part.Fault : null });
+        }
+
+        var missing = file.Length == 0 ? "F1: the file is missing or empty" : null;
+        return new InspectedPart($"key file of '{disk.Name}'", path, 0, file.Length, missing) { Parts = parts };
+    }
 }

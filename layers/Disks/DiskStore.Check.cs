@@ -9,14 +9,14 @@ public sealed partial class DiskStore
     /// Verifies every record, every checksum, and the map against the log, without changing anything; guests go on meanwhile, and what is
     /// verified is the state of one moment.
     /// </summary>
-    public StoreReport Check(IProgress<double>? progress, CancellationToken cancellation) => WithAttributes(store.Check(progress, cancellation));
+    public StoreReport Check(IProgress<double>? progress, CancellationToken cancellation) => keys.Check(WithAttributes(store.Check(progress, cancellation)));
 
     /// <summary>
     /// The same for a store that nobody has open. Not a byte of it changes; damage of any kind is in the report, and an exception means
     /// that the check could not be made.
     /// </summary>
     public static StoreReport CheckClosed(string directory, StoreOptions options, IProgress<double>? progress, CancellationToken cancellation) =>
-        WithAttributes(Store.CheckClosed(directory, options, progress, cancellation));
+        WithKeys(Store.CheckClosed(directory, options, progress, cancellation), directory);
 
     /// <summary>
     /// Mends a store that nobody has open from its log, without inventing anything: what cannot be read stays an error for guests until it
@@ -27,8 +27,28 @@ public sealed partial class DiskStore
     public static RepairReport Repair(string directory, StoreOptions options, bool rollBack, Action<string> tell, IProgress<double>? progress, CancellationToken cancellation)
     {
         var report = Store.Repair(directory, options, rollBack, tell, progress, cancellation);
-        return report with { Before = WithAttributes(report.Before), After = WithAttributes(report.After) };
+        report = report with { Before = WithKeys(report.Before, directory), After = WithKeys(report.After, directory) };
+        if (report.Refusal is not null)
+            return report;
+        using (Store.Hold(directory))
+        {
+            var mended = KeyFileCheck.Mend(report.After.Disks, new LinuxDirectory(directory));
+            foreach (var action in mended)
+                tell(action);
+            if (mended.Count == 0)
+                return report;
+            var left = report.After.Findings.Where(static finding => finding.Structure != KeyFileCheck.Structure).ToList();
+            var notes = report.After.Notes.Where(static note => !note.StartsWith($"'{KeyFile.Folder}/", StringComparison.Ordinal)).ToList();
+            return report with
+            {
+                Actions = [.. report.Actions, .. mended],
+                After = KeyFileCheck.Add(report.After with { Findings = left, Notes = notes }, new LinuxDirectory(directory), isInUse: false),
+            };
+        }
     }
+
+    private static StoreReport WithKeys(StoreReport report, string directory) =>
+        KeyFileCheck.Add(WithAttributes(report), new LinuxDirectory(directory), isInUse: false);
 
     private static StoreReport WithAttributes(StoreReport report)
     {

@@ -3,6 +3,14 @@ using CowScsi.Engine;
 
 namespace CowScsi.Layers;
 
+/// <summary>What is wrong with a copy in a key file.</summary>
+/// <param name="OffsetBytes">Of the copy.</param>
+/// <param name="What">With its predicate in front where one does not hold.</param>
+internal readonly record struct KeyFileFault(int OffsetBytes, string What)
+{
+    public override string ToString() => $"offset {OffsetBytes}: {What}";
+}
+
 /// <summary>
 /// A set's key file, <c>keys/SET_ID</c> in the store's directory and outside of its log: the data key of the disks that share a set of key
 /// slots, wrapped under their disk key. It is the one place of a store that is written over, so that a data key can be destroyed.
@@ -21,7 +29,7 @@ internal sealed class KeyFile
 
     private readonly StoreDirectory directory;
     private readonly byte[] setId;
-    private readonly List<string> faults = [];
+    private readonly List<KeyFileFault> faults = [];
     private bool isAnyOther;
     private bool isVersionUnknown;
 
@@ -38,7 +46,7 @@ internal sealed class KeyFile
     internal int ValidCopies { get; private set; }
 
     /// <summary>What is wrong with the copies that should be valid, with their offsets.</summary>
-    internal IReadOnlyList<string> Faults => faults;
+    internal IReadOnlyList<KeyFileFault> Faults => faults;
 
     /// <summary>True where the file still holds what looks like another key than the one in force: a replacement was cut off.</summary>
     internal bool IsReplacementCutOff => isAnyOther;
@@ -187,27 +195,27 @@ internal sealed class KeyFile
         var valid = new int[2];
         var magic = new bool[2];
         var mixed = new bool[2];
-        var bad = new List<string>[] { [], [] };
+        var bad = new List<KeyFileFault>[] { [], [] };
         var bytes = new byte[StoredKey.SizeBytes];
         foreach (var (half, offset) in Places())
         {
             if (file.Read(bytes, offset) != FileOutcome.Success)
             {
-                bad[half].Add($"offset {offset}: it cannot be read");
+                bad[half].Add(new KeyFileFault(offset, "it cannot be read"));
                 continue;
             }
 
             magic[half] |= StoredKey.HasMagic(bytes);
             if (!StoredKey.TryRead(bytes, setId, half, out var key, out var violation))
             {
-                bad[half].Add($"offset {offset}: {violation}");
+                bad[half].Add(new KeyFileFault(offset, violation));
                 isVersionUnknown |= violation.StartsWith("F2", StringComparison.Ordinal);
             }
             else if (keys[half] is not { } other || key!.Generation > other.Generation)
             {
                 // Copies of different generations in one half: a write over what had not been destroyed was cut off. The newer one counts.
                 if (keys[half] is not null)
-                    bad[half].Add($"offset {offset - StoredKey.SizeBytes}: it is of an earlier generation");
+                    bad[half].Add(new KeyFileFault(offset - StoredKey.SizeBytes, "it is of an earlier generation"));
                 mixed[half] |= keys[half] is not null;
                 (keys[half], valid[half]) = (key, 1);
             }
@@ -217,7 +225,7 @@ internal sealed class KeyFile
             }
             else
             {
-                bad[half].Add($"offset {offset}: it is of an earlier generation");
+                bad[half].Add(new KeyFileFault(offset, "it is of an earlier generation"));
                 mixed[half] = true;
             }
         }

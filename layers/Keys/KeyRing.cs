@@ -120,6 +120,13 @@ internal sealed class KeyRing(Store store, Action<string>? notice) : IDisposable
         });
     }
 
+    /// <summary>Adds what is to be said of key files; none is being replaced meanwhile.</summary>
+    public StoreReport Check(StoreReport report)
+    {
+        lock (gate)
+            return KeyFileCheck.Add(report, store.Files, isInUse: true);
+    }
+
     /// <summary>Whether a disk's data key can be replaced now: it is in a key file, and nobody else's.</summary>
     public bool CanReplace(DiskId disk) => store.FindDisk(disk) is { } row && SetOf(row) is { WrapsDiskKey: true } set && IsAlone(row, set);
 

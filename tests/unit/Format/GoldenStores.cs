@@ -40,6 +40,7 @@ internal static class GoldenStores
         ["crashed"] = MakeCrashed,
         ["no-map"] = MakeWithoutMap,
         ["copies"] = MakeCopies,
+        ["erased"] = MakeErased,
     };
 
     public static IEnumerable<string> Names => Recipes.Keys;
@@ -211,6 +212,28 @@ internal static class GoldenStores
         }
 
         store.Delete("churn");
+        store.CloseStore();
+    }
+
+    /// <summary>Key files of several generations; extents of keys that are gone lie in the log.</summary>
+    private static void MakeErased(SampleStore store, string directory)
+    {
+        store.Create("first", DiskBytes, encryption: Encryption.XtsAes256);
+        store.Create("third", DiskBytes, Compression.Lz4, Encryption.XtsAes256);
+        store.Write("first", 4096, 12_288);
+        for (var time = 0; time < 2; time++)
+        {
+            store.Write("third", 0, 2 * PageBytes);
+            store.EraseKey("third", DiskBytes);
+        }
+
+        store.Write("third", PageBytes - 4096, 24 * 1024);
+        store.Disks.CreateSnapshot("third", "s");
+        store.Disks.Clone("third", "s", "clone");
+        store.Write("clone", 512, 4096);
+        store.Create("gone", DiskBytes, encryption: Encryption.XtsAes256);
+        store.Write("gone", 0, 4096);
+        store.Delete("gone");
         store.CloseStore();
     }
 

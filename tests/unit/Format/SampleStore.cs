@@ -77,6 +77,14 @@ internal sealed class SampleStore(string directory, int seed) : IDisposable
     public void Copy(string from, long fromOffset, string to, long offset, long length) =>
         Assert.Equal(CopyResult.Success(length), Open(to).CopyFromAsync(Open(from), fromOffset, offset, length).AsTask().GetAwaiter().GetResult());
 
+    /// <summary>What a cryptographic erase does.</summary>
+    public void EraseKey(string disk, long length)
+    {
+        Discard(disk, 0, length);
+        Flush(disk);
+        Succeed(Open(disk).EraseKeyAsync());
+    }
+
     public void Flush(string disk) => Succeed(Open(disk).FlushAsync());
 
     public void Delete(string disk)

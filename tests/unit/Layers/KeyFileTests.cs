@@ -87,7 +87,7 @@ public sealed class KeyFileTests : IDisposable
         key.Dispose();
         Damage(offset + 100);
         var file = KeyFile.Open(directory, Set, "disk 'a'");
-        Assert.Equal((1, $"offset {offset}: F3: the checksum is wrong"), (file.ValidCopies, Assert.Single(file.Faults)));
+        Assert.Equal((1, $"offset {offset}: F3: the checksum is wrong"), (file.ValidCopies, Assert.Single(file.Faults).ToString()));
         Assert.True(file.Mend());
         var mended = KeyFile.Look(directory, Set, "disk 'a'");
         Assert.Equal((2, 0), (mended.ValidCopies, mended.Faults.Count));

@@ -90,12 +90,15 @@ internal static class InspectCommand
     {
         var name = DiskArguments.Disk(line, "An encrypted disk");
         var raw = new Option<bool>("--raw") { Description = SecretsHint };
-        var command = new Command("keys", "A disk's key slots") { name, raw };
-        return line.WithAction(command, invocation => Run(invocation, store => [DiskInspection.KeySlots(Find(store, invocation.Get(name)), invocation.Get(raw))]));
+        var command = new Command("keys", "A disk's key slots and key file") { name, raw };
+        return line.WithAction(command, invocation => Run(invocation, store => Keys(store, Find(store, invocation.Get(name)), invocation.Get(raw))));
     }
 
     private static DiskRow Find(StoreInspector store, string name) =>
         store.Disks().FirstOrDefault(disk => disk.Name == name) ?? throw new CommandException(ExitCode.NotFound, $"the catalog has no disk '{name}'");
+
+    private static List<InspectedPart> Keys(StoreInspector store, DiskRow disk, bool withSecrets) =>
+        DiskInspection.Keys(store, disk, withSecrets) is { } file ? [DiskInspection.KeySlots(disk, withSecrets), file] : [DiskInspection.KeySlots(disk, withSecrets)];
 
     private static List<InspectedPart> Catalog(StoreInspector store) => [.. store.Catalog(), .. store.Disks().Select(DiskInspection.Attributes)];
 
