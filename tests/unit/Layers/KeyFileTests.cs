@@ -1,6 +1,5 @@
 using CowScsi.Engine;
 using CowScsi.Layers;
-using CowScsi.Tests.Unit.Engine;
 using Xunit;
 
 namespace CowScsi.Tests.Unit.Layers;

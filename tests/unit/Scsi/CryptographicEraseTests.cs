@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using CowScsi.Engine;
 using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.Tests.Unit.Engine;
