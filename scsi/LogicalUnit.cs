@@ -20,6 +20,7 @@ public sealed partial class LogicalUnit : IAsyncDisposable
     private volatile ModeParameters mode;
     private volatile CommandTable commands;
     private volatile bool isMediumPresent = true;
+    private volatile PowerCondition power;
 
     /// <summary>Presents <paramref name="device"/>, which stays the caller's to dispose of, after <see cref="CloseAsync"/>.</summary>
     public LogicalUnit(BlockDevice device, LogicalUnitIdentity identity, LogicalUnitOptions options)
@@ -71,6 +72,13 @@ public sealed partial class LogicalUnit : IAsyncDisposable
     internal ModeParameters Mode => mode;
 
     internal bool IsMediumPresent => isMediumPresent;
+
+    /// <summary>What START STOP UNIT asked for last, where no command needed the medium since.</summary>
+    internal PowerCondition Power
+    {
+        get => power;
+        set => power = value;
+    }
 
     internal bool IsWriteProtected => Options.IsReadOnly || Device.Geometry.IsReadOnly || mode.IsSoftwareWriteProtected;
 
@@ -228,6 +236,7 @@ public sealed partial class LogicalUnit : IAsyncDisposable
         lock (gate)
         {
             ChangeMode(SavedOrDefaultMode);
+            power = PowerCondition.Active;
             foreach (var itl in nexuses)
             {
                 LetGo(itl);
@@ -355,6 +364,8 @@ public sealed partial class LogicalUnit : IAsyncDisposable
             return default;
         }
 
+        if (power != PowerCondition.Active && (entry.Traits & (CommandTraits.Medium | CommandTraits.LeavesPowerCondition)) == CommandTraits.Medium)
+            power = PowerCondition.Active;
         if ((entry.Traits & CommandTraits.Writes) != 0 && IsWriteProtected)
         {
             var isHard = Options.IsReadOnly || Device.Geometry.IsReadOnly;

@@ -53,6 +53,9 @@ internal enum CommandTraits : ushort
     /// <summary>Is carried out by a target port in the unavailable state (SPC-5, 5.18.2.4.5).</summary>
     AllowedInUnavailable = 4096,
 
+    /// <summary>Needs a medium and does not touch it: a low power condition stays (SBC-4, 4.20).</summary>
+    LeavesPowerCondition = 8192,
+
     /// <summary>Is carried out whatever state the target port is in.</summary>
     IgnoresPortState = AllowedInStandby | AllowedInUnavailable,
 }

@@ -33,7 +33,8 @@ internal sealed class CommandTable
     private const CommandTraits Reserving =
         CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess | CommandTraits.AllowedInStandby;
 
-    private const CommandTraits Capacity = CommandTraits.Medium | CommandTraits.IgnoresReservation | CommandTraits.AllowedInStandby;
+    private const CommandTraits Capacity = CommandTraits.Medium | CommandTraits.LeavesPowerCondition | CommandTraits.IgnoresReservation |
+        CommandTraits.AllowedInStandby;
     private const int ServiceActions = 32;
 
     /// <remarks>
@@ -43,7 +44,7 @@ internal sealed class CommandTable
     private static readonly CommandEntry[] Rows =
     [
         new("TEST UNIT READY", "00 00 00 00 00 00", PrimaryCommands.TestUnitReady,
-            CommandTraits.Medium | CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess),
+            CommandTraits.Medium | CommandTraits.LeavesPowerCondition | CommandTraits.AllowedUnderWriteExclusive | CommandTraits.AllowedUnderExclusiveAccess),
         new("REQUEST SENSE", "03 01 00 00 FF 00", PrimaryCommands.RequestSense, Always),
         new("FORMAT UNIT", "04 3F 00 00 00 00", FormatUnitCommand.Execute, Write | CommandTraits.Exclusive | CommandTraits.AfterFailedFormat,
             condition: CommandCondition.Remembers, timeoutSeconds: ErasureTimeoutSeconds),
@@ -58,10 +59,10 @@ internal sealed class CommandTable
         new("MODE SENSE(6)", "1A 08 FF FF FF 00", ModeSenseCommand.Execute, Tells | CommandTraits.DuringErasure),
         new("START STOP UNIT", "1B 01 00 00 F7 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.Removable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts,
-            note: "Power conditions are taken and change nothing: there is no spindle."),
+            note: MediumCommands.PowerConditionsLeftOut),
         new("START STOP UNIT", "1B 01 00 00 F5 00", MediumCommands.StartStopUnit,
             condition: CommandCondition.NotRemovable, timeoutSeconds: LongTimeoutSeconds, ignoresReservation: MediumCommands.Starts,
-            note: "Power conditions are taken and change nothing: there is no spindle."),
+            note: MediumCommands.PowerConditionsLeftOut),
         new("SEND DIAGNOSTIC", "1D F4 00 FF FF 00", SendDiagnosticCommand.Execute,
             CommandTraits.Medium | CommandTraits.AllowedInStandby, timeoutSeconds: ErasureTimeoutSeconds,
             note: "Self-tests, which read the medium. No diagnostic pages."),
@@ -109,7 +110,8 @@ internal sealed class CommandTable
         new("PERSISTENT RESERVE IN, READ RESERVATION", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadReservation, Reserving,
             serviceAction: 0x01),
         new("PERSISTENT RESERVE IN, REPORT CAPABILITIES", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReportCapabilities, Reserving,
-            serviceAction: 0x02),
+            serviceAction: 0x02,
+            note: "RLR_C is zero, and there is no REPLACE LOST RESERVATION: none is lost while a logical unit is there, as one whose kept reservations cannot be read is not offered."),
         new("PERSISTENT RESERVE IN, READ FULL STATUS", "5E 00 00 00 00 00 00 FF FF 00", PersistentReserveInCommand.ReadFullStatus, Reserving,
             serviceAction: 0x03,
             note: "ALL_TG_PT is zero: such a registration is one at each port."),

@@ -38,6 +38,10 @@ internal static class PrimaryCommands
         {
             code = SenseCodes.MediumNotPresent;
         }
+        else if (itl.Unit.Power is not PowerCondition.Active and var power)
+        {
+            code = power == PowerCondition.Idle ? SenseCodes.IdleByCommand : SenseCodes.StandbyByCommand;
+        }
 
         AnswerSense(command, code, detail);
         return default;

@@ -22,6 +22,8 @@ public readonly record struct SenseCode(SenseKey Key, byte Asc, byte Ascq);
 public static class SenseCodes
 {
     public static readonly SenseCode NoSense = new(SenseKey.NoSense, 0x00, 0x00);
+    public static readonly SenseCode IdleByCommand = new(SenseKey.NoSense, 0x5E, 0x03);
+    public static readonly SenseCode StandbyByCommand = new(SenseKey.NoSense, 0x5E, 0x04);
 
     public static readonly SenseCode NotReadyCauseNotReportable = new(SenseKey.NotReady, 0x04, 0x00);
     public static readonly SenseCode NotReadyManualInterventionRequired = new(SenseKey.NotReady, 0x04, 0x03);

@@ -201,6 +201,51 @@ public sealed class LunTests
         initiator.AssertSense(0x052000, "1E 00 00 00 01 00");
     }
 
+    /// <summary>A condition that was asked for is told, leaves the logical unit ready, and ends with the first command that needs the medium.</summary>
+    [Theory]
+    [InlineData(0x2, 0x03, 0)]
+    [InlineData(0xA, 0x03, 0)]
+    [InlineData(0x3, 0x04, 1)]
+    [InlineData(0xB, 0x04, 1)]
+    public void StartStopUnit_PowerConditionIsTold_UntilTheMediumIsNeeded(int condition, int qualifier, int flushes)
+    {
+        const string RequestSense = "03 00 00 00 12 00";
+        const string Nothing = "70 00 00 00 00 00 00 0A 00 00 00 00 00 00 00 00 00 00";
+        var told = $"70 00 00 00 00 00 00 0A 00 00 00 00 5E {qualifier:X2} 00 00 00 00";
+        using var initiator = new Initiator();
+        using var other = new Initiator(initiator, "iqn.1993-08.org.debian:b,i,0x2");
+        initiator.AssertGood($"1B 00 00 00 {condition:X1}0 00");
+        Assert.Equal(flushes, initiator.Disk.Flushes);
+        foreach (var untouched in new[] { "00 00 00 00 00 00", "25 00 00 00 00 00 00 00 00 00", "12 00 00 00 FF 00", "1A 00 1A 00 FF 00" })
+            initiator.AssertGood(untouched);
+        AssertTold(initiator, told);
+        AssertTold(other, told);
+        other.AssertGood("28 00 00 00 00 00 00 00 01 00");
+        AssertTold(initiator, Nothing);
+        foreach (var end in new[] { "1B 00 00 00 10 00", "1B 00 00 00 70 00", "1B 00 00 00 01 00" })
+        {
+            initiator.AssertGood($"1B 00 00 00 {condition:X1}4 00");
+            AssertTold(initiator, told);
+            initiator.AssertGood(end);
+            AssertTold(initiator, Nothing);
+        }
+
+        Assert.Equal(flushes, initiator.Disk.Flushes);
+
+        static void AssertTold(Initiator asking, string expected)
+        {
+            asking.AssertGood(RequestSense);
+            Assert.Equal(Initiator.Hex(expected), asking.Data.ToArray());
+        }
+    }
+
+    [Fact]
+    public void ReplaceLostReservation_IsAServiceActionThatIsNotThere()
+    {
+        using var initiator = new Initiator();
+        initiator.AssertSense(0x052400, "5F 08 00 00 00 00 00 00 18 00");
+    }
+
     private static LogicalUnit NewUnit()
     {
         var id = new Guid("7c9e6679-7425-40de-944b-e07fc1f90ae7");
