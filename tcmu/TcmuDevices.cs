@@ -37,13 +37,18 @@ public static class TcmuDevices
             return;
         }
 
+        // Before it is served at all: what waits there is for a disk that is in use, and for the next server.
+        foreach (var port in FabricPort.Of(paths, backstore))
+        {
+            if (port.Fabric == FabricPort.Loopback && LoopbackFabric.TryFindDisk(paths, port) is { } disk && BlockDeviceClaim.IsClaimed(disk))
+                throw new TcmuException(TcmuError.InUse, $"{disk} is in use: unmount it first, with a server of its store running");
+        }
+
         // An initiator that loses its disk flushes it first, and would wait long for nobody: so it is served for that moment, by a disk
         // that fails everything.
         await using var device = new GoneDevice();
         var unit = new LogicalUnit(device, LogicalUnitIdentity.FromDisk(Guid.Empty, name), new LogicalUnitOptions());
         await using var served = TcmuDevice.Open(paths, name, backstore.Config[Backstore.ConfigPrefix.Length..], unit, TcmuOptions.Default, notice);
-        if (served.IsClaimed())
-            throw new TcmuException(TcmuError.InUse, $"{served.FindDisk()} is in use: unmount it first");
         await served.RemoveAsync();
         await unit.CloseAsync();
     }
