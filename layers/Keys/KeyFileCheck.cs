@@ -32,7 +32,7 @@ internal static class KeyFileCheck
             }
         }
 
-        if (used.Count > 0 && !isInUse && !report.HasErrors)
+        if (!isInUse && !report.HasErrors && used.Any(directory.Exists))
             AddUnused(directory, used, findings);
         return findings.Count + notes.Count == 0 ? report : report with { Findings = [.. report.Findings, .. findings], Notes = [.. report.Notes, .. notes] };
     }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using CowScsi.Engine;
+using CowScsi.Layers;
 using CowScsi.Tests.Unit.Format;
 
 namespace CowScsi.Tests.Fuzz;
@@ -70,11 +71,14 @@ internal sealed class StoreDamage
     public static StoreDamage Forge(SampleStore sample, Random random)
     {
         var files = new Dictionary<string, byte[]>(sample.Files, StringComparer.Ordinal);
-        return random.Next(4) switch
+        return random.Next(5) switch
         {
             0 => ForgeHeader(files, "superblock", random.Next(2) * Superblock.SizeBytes, Superblock.Layout, random),
             1 => ForgeCheckpoint(files, random),
             2 => ForgeHeader(files, PickSegment(files, random), 0, SegmentHeader.Layout, random),
+            3 => ForgeHeader(
+                files, files.Keys.Where(static name => name.StartsWith("keys", StringComparison.Ordinal)).Order(StringComparer.Ordinal).First(), (2 + random.Next(2)) * StoredKey.SizeBytes,
+                StoredKey.Layout, random),
             _ => ForgeBatch(files, Crc32C.Compute(sample.Id.ToByteArray(bigEndian: true)), random),
         };
     }

@@ -224,6 +224,9 @@ public sealed class StoreFuzzTests(ITestOutputHelper output)
         foreach (var folder in new[] { "segments", "map" })
             Directory.CreateDirectory(Path.Combine(path, folder));
         foreach (var (name, bytes) in files)
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.Combine(path, name))!);
             File.WriteAllBytes(Path.Combine(path, name), bytes);
+        }
     }
 }
