@@ -7,19 +7,27 @@ namespace CowScsi.Scsi;
 /// </summary>
 public readonly struct ScsiAnswer
 {
+    /// <summary>In place of a byte of the CDB: no field is to blame.</summary>
+    private const short NoField = -1;
+
     private readonly AnswerKind kind;
     private readonly ScsiStatus status;
     private readonly SenseCode code;
-    private readonly SenseDetail detail;
-    private readonly long bytes;
+    private readonly bool hasLba;
+    private readonly short field;
 
-    private ScsiAnswer(AnswerKind kind, ScsiStatus status = ScsiStatus.Good, long bytes = 0, SenseCode code = default, SenseDetail detail = default)
+    /// <summary>Bytes of data, or the address that failed.</summary>
+    private readonly ulong value;
+
+    private ScsiAnswer(
+        AnswerKind kind, ScsiStatus status = ScsiStatus.Good, ulong value = 0, SenseCode code = default, bool hasLba = false, short field = NoField)
     {
         this.kind = kind;
         this.status = status;
-        this.bytes = bytes;
+        this.value = value;
         this.code = code;
-        this.detail = detail;
+        this.hasLba = hasLba;
+        this.field = field;
     }
 
     private enum AnswerKind : byte
@@ -64,7 +72,7 @@ public readonly struct ScsiAnswer
     public static ScsiAnswer GoodWithDataIn(long bytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
-        return new(AnswerKind.DataIn, bytes: bytes);
+        return new(AnswerKind.DataIn, value: (ulong)bytes);
     }
 
     /// <summary>GOOD; the handler took the first bytes of <see cref="IncomingCommand.DataOut"/>.</summary>
@@ -72,14 +80,14 @@ public readonly struct ScsiAnswer
     public static ScsiAnswer GoodAfterDataOut(long bytes)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bytes);
-        return new(AnswerKind.DataOut, bytes: bytes);
+        return new(AnswerKind.DataOut, value: (ulong)bytes);
     }
 
     /// <summary>CHECK CONDITION with sense data; <see cref="SenseCodes"/> has many.</summary>
     public static ScsiAnswer CheckCondition(SenseCode code) => new(AnswerKind.Sense, code: code);
 
     /// <summary>CHECK CONDITION with sense data whose INFORMATION field is a logical block address.</summary>
-    public static ScsiAnswer CheckCondition(SenseCode code, ulong lba) => new(AnswerKind.Sense, code: code, detail: SenseDetail.AtLba(lba));
+    public static ScsiAnswer CheckCondition(SenseCode code, ulong lba) => new(AnswerKind.Sense, value: lba, code: code, hasLba: true);
 
     /// <summary>CHECK CONDITION, UNRECOVERED READ ERROR: the block at this address cannot be read.</summary>
     public static ScsiAnswer MediumError(ulong lba) => CheckCondition(SenseCodes.UnrecoveredReadError, lba);
@@ -93,7 +101,7 @@ public readonly struct ScsiAnswer
     {
         ArgumentOutOfRangeException.ThrowIfNegative(cdbByte);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(cdbByte, ScsiCommand.CdbBytesMax);
-        return new(AnswerKind.Sense, code: SenseCodes.InvalidFieldInCdb, detail: SenseDetail.InCdb(cdbByte, SenseDetail.WholeByte));
+        return new(AnswerKind.Sense, code: SenseCodes.InvalidFieldInCdb, field: (short)cdbByte);
     }
 
     /// <summary>A status without sense data: BUSY, TASK SET FULL, RESERVATION CONFLICT, CONDITION MET.</summary>
@@ -129,14 +137,14 @@ public readonly struct ScsiAnswer
         switch (kind)
         {
             case AnswerKind.DataIn:
-                command.DataInLength = Math.Min(bytes, command.DataIn.Length);
-                command.TransferLengthWanted = bytes;
+                command.DataInLength = Math.Min((long)value, command.DataIn.Length);
+                command.TransferLengthWanted = (long)value;
                 break;
             case AnswerKind.DataOut:
-                command.TransferLengthWanted = bytes;
+                command.TransferLengthWanted = (long)value;
                 break;
             case AnswerKind.Sense:
-                command.Fail(code, detail);
+                command.Fail(code, hasLba ? SenseDetail.AtLba(value) : field == NoField ? default : SenseDetail.InCdb(field, SenseDetail.WholeByte));
                 break;
             default:
                 break;
