@@ -24,6 +24,8 @@ internal sealed class CopyCommands : IDisposable
     private const uint ListId = 7;
     private const int AttentionsMax = 8;
 
+    private static readonly byte[] TestUnitReady = new byte[6];
+
     private readonly ScsiTarget target = new("bench");
     private readonly Nexus nexus;
     private readonly ScsiCommand command = new();
@@ -43,10 +45,10 @@ internal sealed class CopyCommands : IDisposable
         var commands = new CopyCommands(source, destination);
         for (var lun = SourceLun; lun <= TargetLun; lun++)
         {
-            // TEST UNIT READY, until the unit attentions of a new nexus are told.
+            // Until the unit attentions of a new nexus are told.
             for (var i = 0; i < AttentionsMax; i++)
             {
-                await commands.SendAsync(lun, stackalloc byte[6], 0).ConfigureAwait(false);
+                await commands.SendAsync(lun, TestUnitReady, 0).ConfigureAwait(false);
                 if (commands.command.Status == ScsiStatus.Good)
                     break;
             }

@@ -48,6 +48,7 @@ public sealed class ControlSocketTests
     [InlineData("POST", "/v1/targets", """{"change":"create","name":null,"alias":"","all_disks":false}""", 2)]
     [InlineData("POST", "/v1/targets", """{"change":"create","name":"x","alias":"","all_disks":false}""", 2)]
     [InlineData("POST", "/v1/targets", """{"change":"create","name":"iqn.2026-11.org.example:t","all_disks":false}""", 2)]
+    [InlineData("POST", "/v1/targets", """{"change":"create","name":"iqn.2026-11.org.example:t","alias":"","all_disks":false,"port_group":65536}""", 2)]
     [InlineData("POST", "/v1/targets", """{"change":"create","name":"iqn.2026-11.org.example:t","alias":"","all_disks":false,"surprise":1}""", 2)]
     [InlineData("POST", "/v1/targets", """{"change":"delete","target":"missing","force":true}""", 10)]
     [InlineData("POST", "/v1/targets", """{"change":"map","target":"missing","disk":"pg","lun":null,"read_only":false,"removable":false}""", 10)]

@@ -53,7 +53,7 @@ public sealed class TargetCommandTests
         using var show = JsonDocument.Parse(await store.Cli.DoAsync("target", "show", "db", "--json"));
         var target = show.RootElement.GetProperty("target");
         Assert.Equal(
-            ["name", "alias", "all_disks", "luns", "rules", "redirect", "sessions"], target.EnumerateObject().Select(property => property.Name));
+            ["name", "alias", "all_disks", "port_group", "luns", "rules", "redirect", "sessions"], target.EnumerateObject().Select(property => property.Name));
         Assert.Equal(Db, target.GetProperty("name").GetString());
         Assert.Equal("the database", target.GetProperty("alias").GetString());
         Assert.Equal([("b", 0), ("c", 7)], Luns(target));

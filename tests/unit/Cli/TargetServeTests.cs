@@ -64,6 +64,36 @@ public sealed class TargetServeTests
         Assert.Equal(2, store.Server.Served.Count);
     }
 
+    /// <summary>Two ports of one logical unit in two groups: each has its own access state.</summary>
+    [Fact]
+    public async Task TargetsOfTwoPortGroups_HaveAccessStatesOfTheirOwn()
+    {
+        await using var store = await CliStore.CreateAsync(isServed: true);
+        var first = Last(await store.Cli.DoAsync("create", "a", "--size", "1MiB"));
+        Assert.Contains("65535", await store.Cli.FailAsync(ExitCode.Usage, "target", "create", Db, "--port-group", "65536"), StringComparison.Ordinal);
+        await store.Cli.FailAsync(ExitCode.Usage, "target", "create", Db, "--port-group", "0");
+        await store.Cli.DoAsync("target", "create", Db, "--port-group", "7");
+        var second = Last(await store.Cli.DoAsync("target", "map", "db", "a"));
+        Assert.Contains("port group    7", await store.Cli.DoAsync("target", "show", "db"), StringComparison.Ordinal);
+        using var one = CliStore.Connect(first);
+        using var two = CliStore.Connect(second);
+        one.ClearUnitAttentions();
+        two.ClearUnitAttentions();
+        Assert.Equal([(1, 0), (7, 0)], PortGroups(one));
+
+        // SET TARGET PORT GROUPS: standby for the second.
+        one.Command(0xA0, 8, [0xA4, 0x0A, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], [0, 0, 0, 0, 2, 0, 0, 7]);
+        one.ReceiveStatus(ScsiStatusByte.Good);
+        Assert.Equal([(1, 0), (7, 2)], PortGroups(one));
+        two.Command(0x80, 0, new byte[6]);
+        var told = two.ReceiveStatus(ScsiStatusByte.CheckCondition);
+        Assert.Equal((6, 0x2A, 0x06), (told.Data[2 + 2] & 0xF, told.Data[2 + 12], told.Data[2 + 13]));
+        two.Command(0xC0, 512, TestInitiator.Read10(0, 1));
+        var refused = two.ReceiveStatus(ScsiStatusByte.CheckCondition);
+        Assert.Equal((2, 0x04, 0x0B), (refused.Data[2 + 2] & 0xF, refused.Data[2 + 12], refused.Data[2 + 13]));
+        one.Read(0, 1, out _);
+    }
+
     [SkippableFact]
     public async Task Chap_AsTheConfigurationHasIt_ForAnInitiatorThatIsNotOurs_AlsoAfterARestart()
     {
@@ -268,6 +298,17 @@ public sealed class TargetServeTests
     {
         using var list = JsonDocument.Parse(store.Cli.DoAsync("target", "portal", "list", "--json").GetAwaiter().GetResult());
         return list.RootElement.GetProperty("portals").EnumerateArray().Select(portal => portal.GetProperty("address").GetString()).First(address => address is not null)!;
+    }
+
+    /// <summary>Groups and their states, as REPORT TARGET PORT GROUPS has them.</summary>
+    private static List<(int Group, int State)> PortGroups(TestInitiator initiator)
+    {
+        initiator.Command(0xC0, 64, [0xA3, 0x0A, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0]);
+        var data = initiator.Receive(Opcode.DataIn).Data;
+        var groups = new List<(int, int)>();
+        for (var at = 4; at < data.Length; at += 8 + (4 * data[at + 7]))
+            groups.Add(((data[at + 2] << 8) | data[at + 3], data[at] & 0xF));
+        return groups;
     }
 
     private static List<int> ReportLuns(TestInitiator initiator)

@@ -128,10 +128,11 @@ internal static class TargetCommand
         };
         var alias = new Option<string?>("--alias") { Description = "What the target is, for people who read the list", HelpName = "TEXT" };
         var allDisks = new Option<bool>("--all-disks") { Description = "Map all disks, and those that are made later" };
-        var command = new Command("create", "Make a target, without disks unless told otherwise, that everyone may log in to until told otherwise") { name, alias, allDisks };
+        var portGroup = new Option<int?>("--port-group") { Description = "Target port group of its port, 1 to 65535: access states are set for a group as a whole [default: 1]", HelpName = "N" };
+        var command = new Command("create", "Make a target, without disks unless told otherwise, that everyone may log in to until told otherwise") { name, alias, allDisks, portGroup };
         return line.WithAction(command, invocation => ChangeAsync(
             invocation,
-            new CreateTarget(invocation.Get(name), invocation.Get(alias) ?? "", invocation.Get(allDisks)),
+            new CreateTarget(invocation.Get(name), invocation.Get(alias) ?? "", invocation.Get(allDisks), invocation.Get(portGroup)),
             invocation.Get(name),
             static target => $"created target {target.Name}"));
     }

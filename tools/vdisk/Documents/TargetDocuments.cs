@@ -48,6 +48,9 @@ internal sealed record TargetDocument
     /// <summary>Whether disks that are made later are mapped too.</summary>
     public required bool AllDisks { get; init; }
 
+    /// <summary>Target port group of its port.</summary>
+    public required int PortGroup { get; init; }
+
     public required IReadOnlyList<LunDocument> Luns { get; init; }
 
     public required RulesDocument Rules { get; init; }
@@ -144,6 +147,7 @@ internal static class TargetDocumentsOf
         Name = target.Name,
         Alias = target.Record.Alias.Length == 0 ? null : target.Record.Alias,
         AllDisks = target.Record.AllDisks,
+        PortGroup = target.Record.PortGroupId,
         // A disk that is gone between two looks is gone from here as well.
         Luns = [.. target.Luns.Where(lun => names.ContainsKey(lun.Value.Disk)).Select(lun => new LunDocument
         {

@@ -14,6 +14,8 @@ internal static class TargetText
         if (target.Alias is not null)
             Line(invocation, "alias", target.Alias);
         Line(invocation, "disks", target.AllDisks ? "all, and those that are made later" : "those that are mapped");
+        if (target.PortGroup != Scsi.ScsiTarget.DefaultPortGroupId)
+            Line(invocation, "port group", $"{target.PortGroup}");
         foreach (var lun in target.Luns)
         {
             var look = (lun.Mapped ? "" : ", not mapped") + (lun.ReadOnly ? ", read-only" : "") + (lun.Removable ? ", removable" : "");

@@ -237,7 +237,8 @@ internal sealed partial class TargetServer : IServedDisks, IAsyncDisposable
         changing.Dispose();
     }
 
-    private ScsiTarget NewTarget(ConfiguredTarget target) => new($"{target.Name},t,0x0001", (ushort)target.Number, copies);
+    private ScsiTarget NewTarget(ConfiguredTarget target) => 
+        new($"{target.Name},t,0x0001", (ushort)target.Number, copies) { PortGroupId = target.Record.PortGroupId };
 
     private static void Offer(IscsiTargetServer server, ConfiguredTarget target, ScsiTarget scsi)
     {

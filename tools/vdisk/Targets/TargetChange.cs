@@ -25,8 +25,9 @@ internal abstract record TargetChange
     public const string Discovery = "discovery";
 }
 
+/// <param name="PortGroup">Target port group of its port, 1 to 65535; null for the first one.</param>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-internal sealed record CreateTarget(string Name, string Alias, bool AllDisks) : TargetChange;
+internal sealed record CreateTarget(string Name, string Alias, bool AllDisks, int? PortGroup = null) : TargetChange;
 
 /// <param name="Force">Also while initiators are logged in to it.</param>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]

@@ -46,6 +46,7 @@ internal sealed record TargetChanges(Guid Store, Func<string, DiskInfo> FindDisk
             NextLun = 0,
             Access = AccessRules.Everyone,
             Redirect = null,
+            PortGroup = create.PortGroup,
         };
         Require(record.Explain());
         if (present.Targets.Exists(target => target.Name == record.Name))

@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Net;
+using System.Text.Json.Serialization;
 using CowScsi.Iscsi;
 using CowScsi.Scsi;
 using CowScsi.Vdisk.Serving;
@@ -62,6 +63,13 @@ internal sealed record TargetRecord
 
     public required RedirectRule? Redirect { get; init; }
 
+    /// <summary>Target port group of the target's port; null, and not written, for the first one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? PortGroup { get; init; }
+
+    [JsonIgnore]
+    public ushort PortGroupId => (ushort)(PortGroup ?? ScsiTarget.DefaultPortGroupId);
+
     public static string KeyOf(int number) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"target/{number}");
 
     public byte[] Write() => RecordJson.Write(this, RecordContext.Default.TargetRecord);
@@ -82,6 +90,8 @@ internal sealed record TargetRecord
             return problem;
         if (NextLun is < 0 or > ScsiLun.Count)
             return $"next_lun {NextLun} is not 0 to {ScsiLun.Count}";
+        if (PortGroup is < 1 or > ushort.MaxValue)
+            return $"port group {PortGroup} is not 1 to {ushort.MaxValue}";
         return Redirect?.Explain() ?? Access.Explain();
     }
 }
