@@ -26,6 +26,12 @@ internal sealed class StoreReading
         foreach (var info in store.ListDisks())
         {
             var key = info.Encryption == Encryption.None ? default : passphrase;
+            if (info.Encryption != Encryption.None && !CanOpen(store, info.Name, key))
+            {
+                reading.disks.Add(info.Name, reading.Refused(info));
+                continue;
+            }
+
             var head = store.OpenDisk(info.Name, key);
             var disk = new Disk(info, reading.Read(head, info.SizeBytes, memory), []);
             Waiting.Close(head);
@@ -41,6 +47,37 @@ internal sealed class StoreReading
 
         reading.Hash = reading.HashOfAll();
         return reading;
+    }
+
+    /// <summary>False where the disk's key file is damaged or missing: then it is refused, with all its blocks.</summary>
+    private static bool CanOpen(DiskStore store, string name, ReadOnlySpan<byte> key)
+    {
+        try
+        {
+            Waiting.Close(store.OpenDisk(name, key));
+            return true;
+        }
+        catch (StoreException refused) when (refused.Error == StoreError.Corrupt && refused.Message.Contains("key file", StringComparison.Ordinal))
+        {
+            return false;
+        }
+    }
+
+    private Disk Refused(DiskInfo info)
+    {
+        IsWhole = false;
+        var disk = new Disk(info, AllUnreadable(info.SizeBytes), []);
+        foreach (var snapshot in info.Snapshots)
+            disk.Snapshots.Add((snapshot.Name, snapshot.SizeBytes, AllUnreadable(snapshot.SizeBytes)));
+        return disk;
+    }
+
+    private ulong[] AllUnreadable(long sizeBytes)
+    {
+        var blocks = new ulong[sizeBytes / StoreFormat.BlockBytes];
+        Array.Fill(blocks, Unreadable);
+        UnreadableBlocks += blocks.Length;
+        return blocks;
     }
 
     /// <summary>The first difference from a state, in words; blocks that cannot be read differ from nothing.</summary>
