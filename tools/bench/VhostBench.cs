@@ -42,6 +42,8 @@ internal static class VhostBench
             List<JobResult> results;
             await using (VhostUserServer.Listen(socket, device, Console.Error.WriteLine))
                 results = [.. RunJobs(socket, options)];
+            results.AddRange(VhostScaling.Run(device, BlockCount, options));
+            await device.OnDisconnectedAsync().ConfigureAwait(false);
             target.RemoveLun(0);
             await unit.CloseAsync().ConfigureAwait(false);
             return results;

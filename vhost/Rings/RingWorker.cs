@@ -158,6 +158,9 @@ internal sealed unsafe class RingWorker
         Wake();
     }
 
+    /// <summary>Takes the requests that were handed back, newest first, each linked to the one before.</summary>
+    public RingRequest? DetachCompleted() => Interlocked.Exchange(ref completed, null);
+
     /// <summary>Makes the fence wait for every request here that was aborted and is not answered yet. The caller holds the fence with one count.</summary>
     public void Post(AnswerFence fence)
     {
@@ -286,7 +289,7 @@ internal sealed unsafe class RingWorker
 
     private bool TakeCompleted()
     {
-        var newest = Interlocked.Exchange(ref completed, null);
+        var newest = DetachCompleted();
         if (newest is null)
             return false;
         RingRequest? oldest = null;

@@ -42,7 +42,7 @@ public sealed class LiveMigrationTests(ITestOutputHelper output)
         await using var destination = await GuestMachine.StartAsync(Options(files, 1) with { IsIncoming = true });
         await AskMonitorAsync(destination, files.File("monitor1"), "info status");
         await source.DoAsync(
-            "for try in $(seq 100); do [ -b /dev/sda ] && break; sleep 0.1; done; mkdir -p /home/fio && { fio --name=global --rw=randwrite --bs=4k --iodepth=4 --ioengine=libaio --direct=1 --verify=crc32c --do_verify=1 --verify_fatal=1 " +
+            "for try in $(seq 100); do [ -b /dev/sda ] && break; sleep 0.1; done; mkdir -p /home/fio; { fio --name=global --rw=randwrite --bs=4k --iodepth=4 --ioengine=libaio --direct=1 --verify=crc32c --do_verify=1 --verify_fatal=1 " +
             "--randseed=9 --rate_iops=400 --size=28m --name=blk --directory=/home/fio --name=scsi --filename=/dev/sda " +
             ">/run/fio.out 2>&1; echo $? >/run/fio.status; } </dev/null >/dev/null 2>&1 &");
         await source.DoAsync("sleep 2; [ -b /dev/sda ] && { ! [ -s /run/fio.status ] || ! cat /run/fio.out; }");
