@@ -9,13 +9,17 @@ internal static class DiskBoot
     private const int LimitSeconds = 240;
     private const int MemoryMib = 256;
 
-    /// <summary>Arguments of QEMU for a block device on a vhost-user socket.</summary>
-    public static string[] Blk(string socket) =>
-        ["-chardev", $"socket,id=disk,path={socket}", "-device", "vhost-user-blk-pci,chardev=disk,num-queues=2"];
-
-    /// <summary>Arguments of QEMU for a SCSI host on a vhost-user socket.</summary>
-    public static string[] Scsi(string socket) =>
-        ["-chardev", $"socket,id=disk,path={socket}", "-device", "vhost-user-scsi-pci,chardev=disk,num_queues=2"];
+    /// <summary>
+    /// Of the lines that `vdisk vhost list --print qemu` printed, those that give a machine the disk of one socket, as words: the memory, made
+    /// smaller, and the device.
+    /// </summary>
+    public static string[] Printed(string printed, string socket)
+    {
+        var lines = printed.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var device = Array.FindIndex(lines, line => line.EndsWith($",path={socket}", StringComparison.Ordinal) || line.Contains($",path={socket},", StringComparison.Ordinal));
+        string[] wanted = [.. lines.TakeWhile(static line => !line.StartsWith("-chardev", StringComparison.Ordinal)), lines[device], lines[device + 1]];
+        return [.. wanted.SelectMany(static line => line.Replace("2G", $"{MemoryMib}M", StringComparison.Ordinal).Split(' ', 2))];
+    }
 
     /// <summary>Makes the root file system of a machine out of this machine's packages.</summary>
     public static Task MakeRootAsync(string file, int mib, params string[] packages) => RunAsync("root", [file, $"{mib}", .. packages]);
@@ -26,10 +30,7 @@ internal static class DiskBoot
     /// </summary>
     public static Task BootAsync(string name, string device, string module, IEnumerable<string> arguments) => RunAsync(
         "boot",
-        [
-            "-m", $"{MemoryMib}", "-t", $"{LimitSeconds}", "-k", module, "-r", device, "-a", $"own={name}", "--",
-            "-object", $"memory-backend-memfd,id=shared,size={MemoryMib}M,share=on", "-machine", "memory-backend=shared", .. arguments,
-        ]);
+        ["-m", $"{MemoryMib}", "-t", $"{LimitSeconds}", "-k", module, "-r", device, "-a", $"own={name}", "--", .. arguments]);
 
     /// <summary>Runs a program of e2fsprogs; what it wrote to standard output.</summary>
     public static async Task<string> ToolAsync(string program, params string[] words)

@@ -32,19 +32,31 @@ public sealed class WholeMachineTests(ITestOutputHelper output)
         await cli.DoAsync("snapshot", "create", "base@gold");
         var imported = await HashAsync(image);
         var names = Enumerable.Range(0, Machines).Select(static number => $"machine{number}").ToArray();
-        List<string> sockets = [];
         foreach (var name in names)
-        {
             await cli.DoAsync("clone", "base@gold", name);
+
+        // Half of the machines have a block device, the others a SCSI host with a target of their own.
+        List<string> sockets = [];
+        foreach (var name in names[..(Machines / 2)])
             sockets.AddRange("--vhost-user-blk", $"{files.File(name)}={name}");
-        }
 
         var clock = Stopwatch.StartNew();
         using (var server = ServerProcess.Start(files.File("store"), [.. sockets]))
         {
             Assert.True(await server.IsReadyAsync(Machines + 1), server.Complaints);
+            foreach (var name in names[(Machines / 2)..])
+            {
+                await cli.DoAsync("target", "create", $"iqn.2026-01.test:{name}");
+                await cli.DoAsync("target", "map", $"iqn.2026-01.test:{name}", name);
+                await cli.DoAsync("vhost", "add", files.File(name), "--target", $"iqn.2026-01.test:{name}");
+            }
+
+            var printed = await cli.DoAsync("vhost", "list", "--print", "qemu");
             await Parallel.ForEachAsync(names, new ParallelOptions { MaxDegreeOfParallelism = AtATime }, async (name, _) =>
-                await DiskBoot.BootAsync(name, "/dev/vda", "virtio_blk", DiskBoot.Blk(files.File(name))));
+            {
+                var isBlk = Array.IndexOf(names, name) < Machines / 2;
+                await DiskBoot.BootAsync(name, isBlk ? "/dev/vda" : "/dev/sda", isBlk ? "virtio_blk" : "virtio_scsi sd_mod", DiskBoot.Printed(printed, files.File(name)));
+            });
             output.WriteLine($"{Machines} machines booted, changed and went in {clock.Elapsed.TotalSeconds:F0} s");
             server.Terminate();
             Assert.Equal(0, await server.ExitAsync());

@@ -35,7 +35,7 @@ internal static class HostArguments
             "-machine memory-backend=vdisk-memory",
         ];
         for (var i = 0; i < sockets.Count; i++)
-            lines.AddRange(QemuDevice(sockets[i], i).Select(static option => $"{option.Name} {option.Value}"));
+            lines.AddRange(QemuDevice(sockets[i], i).Select(static option => $"{option.Name} {Quoted(option.Value)}"));
         return lines;
     }
 
@@ -90,8 +90,14 @@ internal static class HostArguments
         var disks = sockets.Where(static socket => socket is { Kind: VhostSocketDocument.Blk, Client: false }).ToList();
         if (disks.Count == 0)
             throw CommandException.Usage("Cloud Hypervisor takes block devices only, and connects to their sockets: give --vhost-user-blk SOCKET=DISK");
-        return ["--memory size=2G,shared=on", .. disks.Select(static disk => $"--disk vhost_user=true,socket={Path.GetFullPath(disk.Socket)},num_queues=2,queue_size=128")];
+        return ["--memory size=2G,shared=on", .. disks.Select(static disk => $"--disk {Quoted($"vhost_user=true,socket={Path.GetFullPath(disk.Socket)},num_queues=2,queue_size=128")}")];
     }
+
+    /// <summary>A word as a shell takes it: in quotes where it holds what means something there.</summary>
+    private static string Quoted(string word) =>
+        word.All(static letter => char.IsAsciiLetterOrDigit(letter) || "_./,=:@%+-".Contains(letter, StringComparison.Ordinal))
+            ? word
+            : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 
     /// <summary>A path as a value of QEMU's options, in which a comma is written twice.</summary>
     private static string Full(string socket) => Path.GetFullPath(socket).Replace(",", ",,", StringComparison.Ordinal);

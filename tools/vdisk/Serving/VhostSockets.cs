@@ -121,7 +121,7 @@ internal sealed class VhostSockets : IAsyncDisposable
         public VirtioScsiDevice? Scsi => Device as VirtioScsiDevice;
 
         public VhostSocketDocument Describe() => new(
-            Request.Socket, Unit is null ? VhostSocketDocument.Scsi : VhostSocketDocument.Blk, Unit?.Name, Unit?.Device.Geometry.SizeBytes, Request.Target,
+            Path.GetFullPath(Request.Socket), Unit is null ? VhostSocketDocument.Scsi : VhostSocketDocument.Blk, Unit?.Name, Unit?.Device.Geometry.SizeBytes, Request.Target,
             Request.IsClient, Server.IsConnected);
 
         public async ValueTask DisposeAsync()
