@@ -14,10 +14,15 @@ internal sealed class BlkGuest : IDisposable
     private ulong next;
 
     public BlkGuest(TestBackEnd backEnd, FrontEndOptions? options = null)
+        : this(backEnd.Connect(), options)
+    {
+    }
+
+    public BlkGuest(TestFrontEnd frontEnd, FrontEndOptions? options = null)
     {
         options ??= new FrontEndOptions();
         Ram = new GuestRam(RamBytes);
-        FrontEnd = backEnd.Connect();
+        FrontEnd = frontEnd;
         FrontEnd.Negotiate(options, Ram);
         DriverQueue driver = options.IsPacked
             ? new PackedDriver(Ram, GuestRam.GuestBase, options.QueueSize, options.HasEventIndex)

@@ -1,3 +1,4 @@
+using CowScsi.VhostUser;
 using CowScsi.VhostUser.Native;
 using Microsoft.Win32.SafeHandles;
 using Xunit;
@@ -105,6 +106,42 @@ public sealed class SessionTests
         }
 
         Assert.Equal(15, backEnd.Disk.Flushes);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RingThatMovesToAnotherSocketOfTheDisk_GoesOnThere_AfterAllThatWasUnderWay(bool isPacked)
+    {
+        using var folder = new Cli.TemporaryDirectory();
+        var disk = new TestDisk(1 << 20);
+        using var device = new VirtioBlkDevice(disk, "one");
+        using var other = new VirtioBlkDevice(disk, "one");
+        await using var first = VhostUserServer.Listen(folder.File("a"), device, static _ => { });
+        await using var second = VhostUserServer.Listen(folder.File("b"), other, static _ => { });
+        var options = new FrontEndOptions { IsPacked = isPacked, HasIndirect = false };
+        using var guest = new BlkGuest(new TestFrontEnd(folder.File("a")), options);
+
+        // As a migration has it: the destination is connected, and the source's last request still under way.
+        using var destination = new TestFrontEnd(folder.File("b"));
+        destination.Negotiate(options, guest.Ram);
+        disk.Hold();
+        var data = guest.Allocate(512);
+        guest.Ram.At(data, 512).Fill(0x77);
+        var id = guest.Queue.Submit(guest.Header(1, 9).Piece, new Piece(data, 512, false), new Piece(guest.Allocate(1), 1, true));
+        await disk.NextHeld();
+        guest.FrontEnd.Send(11, TestFrontEnd.Pair(0, 0));
+        Assert.False(guest.FrontEnd.Socket.Poll(50_000, System.Net.Sockets.SelectMode.SelectRead), "the ring stopped with a request under way");
+        disk.Release();
+        var at = BitConverter.ToUInt32(guest.FrontEnd.ReadAnswer(11), 4);
+        Assert.True(guest.Queue.IsAnswered(id), "the ring stopped before its last answer");
+        guest.Queue.Wait(id);
+        destination.SetRing(0, guest.Queue.Driver, guest.Queue.Kick, guest.Queue.Call, at);
+        for (var i = 0; i < 100; i++)
+        {
+            Assert.Equal(BlkGuest.Ok, guest.Read(9, 512, out var read));
+            Assert.Equal(0x77, read[511]);
+        }
     }
 
     [Fact]
