@@ -115,6 +115,7 @@ public readonly struct ScsiAnswer
     /// <param name="logicalBlockBytes">512 or 4096, to make an address of the place.</param>
     public static ScsiAnswer Of(BlockResult result, int logicalBlockBytes)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(logicalBlockBytes);
         if (result.IsSuccess)
             return Good;
         var code = BlockOutcomeSense.CodeOf(result.Outcome);

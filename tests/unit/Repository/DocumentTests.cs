@@ -21,6 +21,8 @@ public sealed class DocumentTests
     [InlineData("docs/conformance.md")]
     [InlineData("docs/format.md")]
     [InlineData("docs/scsi.md")]
+    [InlineData("docs/library.md")]
+    [InlineData("docs/packages.md")]
     public void Document_Exists(string path)
     {
         Assert.True(File.Exists(Path.Combine(SourceTree.Root, path)), path + " is missing");
@@ -55,6 +57,7 @@ public sealed class DocumentTests
     [InlineData(".ci/run")]
     [InlineData("scripts/setup")]
     [InlineData("scripts/build")]
+    [InlineData("scripts/pack")]
     [InlineData("scripts/test")]
     [InlineData("scripts/demo")]
     [InlineData("scripts/bench")]
