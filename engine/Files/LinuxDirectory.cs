@@ -7,7 +7,21 @@ public sealed class LinuxDirectory(string path) : StoreDirectory
 {
     public override string Path { get; } = System.IO.Path.GetFullPath(path);
 
-    public override long FreeBytes => new DriveInfo(Path).AvailableFreeSpace;
+    public override long FreeBytes
+    {
+        get
+        {
+            try
+            {
+                return new DriveInfo(Path).AvailableFreeSpace;
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                // The directory is gone, or its device: whoever asks in the background goes on without, and guests are refused.
+                throw new StoreException(StoreError.Io, $"cannot tell the free space under '{Path}': {failure.Message}");
+            }
+        }
+    }
 
     public override bool Exists(string name) => File.Exists(Full(name));
 

@@ -362,7 +362,16 @@ internal sealed partial class SegmentLog : IDisposable
         if (!Volatile.Read(ref releasesAreShort) && Interlocked.Increment(ref releasesSinceLook) < ReleasesBetweenLooks)
             return false;
         Volatile.Write(ref releasesSinceLook, 0);
-        var isShort = directory.FreeBytes < FloorBytes(LogUse.Release);
+        bool isShort;
+        try
+        {
+            isShort = directory.FreeBytes < FloorBytes(LogUse.Release);
+        }
+        catch (StoreException)
+        {
+            isShort = true; // It cannot be told: looked at again with the next one.
+        }
+
         Volatile.Write(ref releasesAreShort, isShort);
         return isShort;
     }
