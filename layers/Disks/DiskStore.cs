@@ -110,7 +110,7 @@ public sealed partial class DiskStore : IAsyncDisposable
         catch
         {
             // Where the catalog has the disk all the same, its key stays.
-            keys.DestroyUnused(slots);
+            keys.DropUnused(slots);
             throw;
         }
     }

@@ -78,6 +78,9 @@ internal sealed class KeyRing(Store store, Action<string>? notice) : IDisposable
         }
     }
 
+    /// <summary>The same after a disk could not be made: what fails is told, and done by the next opening.</summary>
+    public void DropUnused(byte[] slots) => Try(() => DestroyUnused(slots));
+
     /// <summary>
     /// What a crash left, once the store is open: replacements that were cut off are brought to their end, and files that no disk has are
     /// destroyed. Where it cannot be known whether a disk has one, all stay. What fails is told, and keeps no store from opening.
@@ -141,7 +144,10 @@ internal sealed class KeyRing(Store store, Action<string>? notice) : IDisposable
             // No snapshot or clone comes to be from here on.
             using var held = store.HoldDisk(disk.Volume.Disk);
             if (!CanReplace(disk.Volume.Disk))
+            {
+                notice?.Invoke($"the data key of disk '{store.FindDisk(disk.Volume.Disk)?.Name}' was not replaced: a snapshot, a clone or its origin needs it, or it lies in older key slots");
                 return BlockResult.Fail(BlockOutcome.NotSupported);
+            }
 
             // What made the key this disk's alone, the end of a clone perhaps, is durable, and so is that it holds nothing.
             store.Flush();
