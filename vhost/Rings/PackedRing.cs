@@ -155,11 +155,17 @@ internal sealed unsafe class PackedRing : Ring
             *(ushort*)(Layout.Device + EventFlagsOffset) = EventsEnabled;
         }
 
+        MarkDeviceArea(0, EventFlagsOffset + sizeof(ushort));
+
         // Between the wish written above and the descriptor that is looked at next.
         Interlocked.MemoryBarrier();
     }
 
-    public override void DisableNotifications() => *(ushort*)(Layout.Device + EventFlagsOffset) = EventsDisabled;
+    public override void DisableNotifications()
+    {
+        *(ushort*)(Layout.Device + EventFlagsOffset) = EventsDisabled;
+        MarkDeviceArea(EventFlagsOffset, sizeof(ushort));
+    }
 
     public override void Retire() => inflight?.Retire();
 

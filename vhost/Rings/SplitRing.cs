@@ -116,9 +116,15 @@ internal sealed unsafe class SplitRing : Ring
     public override void EnableNotifications()
     {
         if (Layout.HasEventIndex)
+        {
             *(ushort*)(used + UsedEntriesOffset + (UsedEntryBytes * Size)) = nextAvailable;
+            MarkDeviceArea(UsedEntriesOffset + (UsedEntryBytes * Size), sizeof(ushort));
+        }
         else
+        {
             *(ushort*)used = 0;
+            MarkDeviceArea(0, sizeof(ushort));
+        }
 
         // Between the wish written above and the available index that is read next.
         Interlocked.MemoryBarrier();
@@ -127,8 +133,10 @@ internal sealed unsafe class SplitRing : Ring
     public override void DisableNotifications()
     {
         // With an event index the driver notifies once for the index that was asked for; it is moved on when it is wanted again.
-        if (!Layout.HasEventIndex)
-            *(ushort*)used = NoNotification;
+        if (Layout.HasEventIndex)
+            return;
+        *(ushort*)used = NoNotification;
+        MarkDeviceArea(0, sizeof(ushort));
     }
 
     public override void Retire() => inflight?.Retire();

@@ -22,6 +22,7 @@ public sealed class LiveMigrationTests(ITestOutputHelper output)
     [SkippableFact]
     public async Task MachineThatWrites_MovesToAnotherQemu_AndItsWritesVerify()
     {
+        Skip.If(Environment.GetEnvironmentVariable("COWSCSI_SOAK_SECONDS") is not { Length: > 0 }, "a machine that moves is left to make soak");
         GuestMachine.SkipWhereThereIsNone();
         using var files = new TemporaryDirectory();
         var cli = new CliRun().With("VDISK_STORE", files.File("store"));
@@ -78,6 +79,8 @@ public sealed class LiveMigrationTests(ITestOutputHelper output)
         [
             "-chardev", $"socket,id=blk,path={files.File($"blk{number}")}", "-device", "vhost-user-blk-pci,chardev=blk,num-queues=2",
             "-chardev", $"socket,id=scsi,path={files.File($"scsi{number}")}", "-device", "vhost-user-scsi-pci,chardev=scsi,num_queues=2",
+            // Moved by software emulation, a machine of two processors was seen to end in the kernel's timer.
+            "-smp", "1",
             "-monitor", $"unix:{files.File($"monitor{number}")},server=on,wait=off",
             .. number == 0 ? (string[])[] : ["-incoming", $"unix:{files.File("incoming")}"],
         ],
