@@ -7,7 +7,7 @@ namespace CowScsi.Layers;
 /// </summary>
 /// <remarks>
 /// Locks, in the order in which they are taken: DiskStore.opening, <see cref="gate"/>, the store's own. A disk that is closed waits for a
-/// replacement of its key with DiskStore.opening held, so a replacement takes nothing but the gate, and that only when the disk stands still.
+/// replacement of its key with DiskStore.opening held, so a replacement takes nothing but the gate; no request needs it.
 /// </remarks>
 internal sealed class KeyRing(Store store, Action<string>? notice) : IDisposable
 {
@@ -151,15 +151,18 @@ internal sealed class KeyRing(Store store, Action<string>? notice) : IDisposable
 
             // What made the key this disk's alone, the end of a clone perhaps, is durable, and so is that it holds nothing.
             store.Flush();
-            disk.Pause();
-            try
+            lock (gate)
             {
-                lock (gate)
+                // Behind the gate: guests do not wait while another disk's passphrase is tried.
+                disk.Pause();
+                try
+                {
                     ReplaceAtRest(disk);
-            }
-            finally
-            {
-                disk.Resume();
+                }
+                finally
+                {
+                    disk.Resume();
+                }
             }
 
             return BlockResult.Success;
