@@ -4,7 +4,10 @@ using CowScsi.Layers;
 using CowScsi.Scsi;
 using CowScsi.Tests.Unit.Cli;
 using CowScsi.Tests.Unit.Iscsi;
+using CowScsi.Tests.Unit.Vhost;
+using CowScsi.VhostUser;
 using Xunit;
+using ScsiAnswer = CowScsi.Scsi.ScsiAnswer;
 using Initiator = CowScsi.Tests.Unit.Scsi.Initiator;
 
 namespace CowScsi.Tests.Unit.Library;
@@ -148,6 +151,37 @@ public sealed class VirtualHbaTests
         task.Complete(ScsiAnswer.Good);
         var answer = initiator.Receive();
         Assert.Equal((tag, "from the program"), (answer.Tag, System.Text.Encoding.ASCII.GetString(answer.Data)));
+    }
+
+    [Fact]
+    public async Task DiskOfOnesOwn_IsAVirtualMachinesToo()
+    {
+        const int SizeBytes = 1 << 20;
+        var folder = Directory.CreateTempSubdirectory("hba-");
+        try
+        {
+            using var hba = new VirtualHba();
+            await using var unit = hba.CreateUnit("engine", BlockGeometry.OfSize(SizeBytes));
+            var content = new byte[SizeBytes];
+            var engine = RunEngineAsync(hba, content);
+            await using (var disk = VhostUserDisk.Listen(unit, Path.Combine(folder.FullName, "socket")))
+            {
+                using var guest = new ScsiGuest(new TestFrontEnd(disk.Address));
+                var lun = ScsiGuest.Lun(0, 0);
+                guest.ClearAttentions(lun);
+                var data = Initiator.Fill(1024, 0x6B);
+                Assert.Equal(0, guest.Do(lun, [0x2A, 0, 0, 0, 0, 9, 0, 0, 2, 0], dataOut: data).Status);
+                Assert.Equal(data, guest.Do(lun, [0x28, 0, 0, 0, 0, 9, 0, 0, 2, 0], dataInBytes: 1024).Data);
+            }
+
+            Assert.Equal(1024, content.AsSpan(9 * 512, 1024).Count((byte)0x6B));
+            hba.Dispose();
+            Assert.Equal(2, await engine.WaitAsync(Limit));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
     }
 
     /// <summary>Reads and writes memory; leaves the rest. Gives the number of those.</summary>
