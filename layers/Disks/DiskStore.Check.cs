@@ -28,7 +28,7 @@ public sealed partial class DiskStore
     {
         var report = Store.Repair(directory, options, rollBack, tell, progress, cancellation);
         report = report with { Before = WithKeys(report.Before, directory), After = WithKeys(report.After, directory) };
-        if (report.Refusal is not null)
+        if (report.Refusal is not null || !report.After.Findings.Any(IsOfKeyFile) && !report.After.Notes.Any(IsOfKeyFile))
             return report;
         using (Store.Hold(directory))
         {
@@ -37,8 +37,8 @@ public sealed partial class DiskStore
                 tell(action);
             if (mended.Count == 0)
                 return report;
-            var left = report.After.Findings.Where(static finding => finding.Structure != KeyFileCheck.Structure).ToList();
-            var notes = report.After.Notes.Where(static note => !note.StartsWith($"'{KeyFile.Folder}/", StringComparison.Ordinal)).ToList();
+            var left = report.After.Findings.Where(static finding => !IsOfKeyFile(finding)).ToList();
+            var notes = report.After.Notes.Where(static note => !IsOfKeyFile(note)).ToList();
             return report with
             {
                 Actions = [.. report.Actions, .. mended],
@@ -46,6 +46,10 @@ public sealed partial class DiskStore
             };
         }
     }
+
+    private static bool IsOfKeyFile(StoreFinding finding) => finding.Structure == KeyFileCheck.Structure;
+
+    private static bool IsOfKeyFile(string note) => note.StartsWith($"'{KeyFile.Folder}/", StringComparison.Ordinal);
 
     private static StoreReport WithKeys(StoreReport report, string directory) =>
         KeyFileCheck.Add(WithAttributes(report), new LinuxDirectory(directory), isInUse: false);

@@ -19,6 +19,9 @@ internal sealed class CliRun
     /// <summary>What was written to standard output as bytes, by the last run.</summary>
     public MemoryStream Output { get; private set; } = new();
 
+    /// <summary>Done when the command of the last run has flushed what it printed, as a server does when it is ready.</summary>
+    public Task Flushed { get; private set; } = Task.CompletedTask;
+
     public CliRun With(string variable, string value)
     {
         variables[variable] = value;
@@ -27,8 +30,9 @@ internal sealed class CliRun
 
     public async Task<CliResult> RunAsync(params string[] words)
     {
-        var output = new StringWriter();
+        using var output = new FlushedWriter();
         var error = new StringWriter();
+        Flushed = output.Flushed;
         Output = new MemoryStream();
         var environment = new CliEnvironment
         {
@@ -60,6 +64,15 @@ internal sealed class CliRun
         Assert.Equal(1, result.Error.Count(c => c == '\n'));
         Assert.DoesNotContain("   at ", result.Error, StringComparison.Ordinal);
         return result.Error;
+    }
+
+    private sealed class FlushedWriter : StringWriter
+    {
+        private readonly TaskCompletionSource flushed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Flushed => flushed.Task;
+
+        public override void Flush() => flushed.TrySetResult();
     }
 
     /// <summary>Bytes of which nobody knows the length before their end, as from a pipe.</summary>

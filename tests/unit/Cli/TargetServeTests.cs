@@ -209,6 +209,7 @@ public sealed class TargetServeTests
         using var stop = new CancellationTokenSource();
         store.Cli.Stop = stop.Token;
         var serving = store.Cli.RunAsync("serve");
+        await Task.WhenAny(serving, store.Cli.Flushed);
         using (CliStore.Connect(url.Replace(given, free, StringComparison.Ordinal)))
             await stop.CancelAsync();
         var served = await serving;
