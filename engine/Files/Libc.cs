@@ -85,6 +85,9 @@ internal static unsafe partial class Libc
     [LibraryImport(Library, EntryPoint = "lseek", SetLastError = true)]
     internal static partial long LSeek(SafeHandle descriptor, long offset, int whence);
 
+    [LibraryImport(Library, EntryPoint = "fstatfs", SetLastError = true)]
+    internal static partial int FStatFs(SafeHandle descriptor, byte* status);
+
     [LibraryImport(Library, EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Statx(int directory, string path, int flags, uint mask, byte* status);
 }

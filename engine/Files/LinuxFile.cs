@@ -16,6 +16,8 @@ public sealed unsafe class LinuxFile : StoreFile
     private readonly SafeFileHandle handle;
     private int lastErrno;
     private bool isLocked;
+    private volatile bool isInMemory;
+    private volatile bool isAskedForMemory;
 
     private LinuxFile(SafeFileHandle handle, string path)
     {
@@ -271,11 +273,21 @@ public sealed unsafe class LinuxFile : StoreFile
         return false;
     }
 
+    /// <summary>Whether the file system is tmpfs or ramfs (statfs(2)).</summary>
+    private bool IsInMemory()
+    {
+        const int StatusBytes = 256; // struct statfs has 120; its first word is the type.
+        const long TmpfsMagic = 0x0102_1994;
+        const long RamfsMagic = 0x8584_58F6;
+        var status = stackalloc byte[StatusBytes];
+        return Libc.FStatFs(handle, status) == 0 && *(long*)status is TmpfsMagic or RamfsMagic;
+    }
+
     private FileOutcome ReadVectorsNow(void* vectors, int vectorCount, long lengthBytes, long offsetBytes)
     {
         while (true)
         {
-            var count = Libc.PReadV2(handle, vectors, vectorCount, offsetBytes, Libc.RWF_NOWAIT);
+            var count = Libc.PReadV2(handle, vectors, vectorCount, offsetBytes, isInMemory ? 0 : Libc.RWF_NOWAIT);
             if (count == lengthBytes)
                 return FileOutcome.Success;
             if (count >= 0)
@@ -283,8 +295,11 @@ public sealed unsafe class LinuxFile : StoreFile
             var errno = Marshal.GetLastPInvokeError();
             if (errno == Libc.EINTR)
                 continue;
-            // Some file systems refuse RWF_NOWAIT altogether; a waiting read also tells errors apart.
-            return FileOutcome.WouldWait;
+            if (errno != Libc.EOPNOTSUPP || isAskedForMemory)
+                return FileOutcome.WouldWait; // A waiting read also tells errors apart.
+            // Some file systems refuse RWF_NOWAIT altogether. One of them keeps its files in memory, where nothing is waited for anyway.
+            isInMemory = IsInMemory();
+            isAskedForMemory = true;
         }
     }
 }

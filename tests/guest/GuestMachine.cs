@@ -65,6 +65,9 @@ internal sealed class GuestMachine : IAsyncDisposable
         Portal = new IPEndPoint(IPAddress.Loopback, port);
     }
 
+    /// <summary>Real files, 15 MiB and more, for file systems: the tool itself, which is there on every machine that runs these tests.</summary>
+    public static string Content => Path.Combine(Root, "bin/lib");
+
     /// <summary>The root of the repository.</summary>
     public static string Root => Path.GetFullPath(Path.Combine(Folder, "../.."));
 

@@ -7,9 +7,6 @@ namespace CowScsi.Tests.Guest.KernelInitiator;
 [Collection(InitiatorGuests.Name)]
 public sealed class KernelInitiatorTests(InitiatorGuest host, ITestOutputHelper output)
 {
-    /// <summary>Real files: some 250 of a few kilobytes to a megabyte each, on every machine that runs these tests.</summary>
-    private const string Content = "/usr/share/perl5";
-
     [SkippableTheory]
     [InlineData("ext4", "mkfs.ext4 -q -F", "fsck.ext4 -fn")]
     [InlineData("xfs", "mkfs.xfs -q -f", "xfs_repair -n")]
@@ -23,10 +20,10 @@ public sealed class KernelInitiatorTests(InitiatorGuest host, ITestOutputHelper 
         var digests = name == "xfs" ? new[] { ("node.conn[0].iscsi.HeaderDigest", "CRC32C"), ("node.conn[0].iscsi.DataDigest", "CRC32C") } : [];
         var device = await sessions.DeviceAsync(await sessions.LoginAsync(port, settings: digests), "disk");
 
-        await guest.DoAsync($"{make} /dev/{device} && mount -t {name} /dev/{device} /run/mnt && cp -a {Content} /run/mnt/first && cp -a {Content} /run/mnt/second && sync");
+        await guest.DoAsync($"{make} /dev/{device} && mount -t {name} /dev/{device} /run/mnt && cp -a {GuestMachine.Content} /run/mnt/first && cp -a {GuestMachine.Content} /run/mnt/second && sync");
         var full = await sessions.StoredBytesAsync("disk");
         await guest.DoAsync($"umount /run/mnt && echo 3 >/proc/sys/vm/drop_caches && {check} /dev/{device}");
-        await guest.DoAsync($"mount -t {name} /dev/{device} /run/mnt && diff -r --no-dereference {Content} /run/mnt/first && diff -r --no-dereference {Content} /run/mnt/second");
+        await guest.DoAsync($"mount -t {name} /dev/{device} /run/mnt && diff -r --no-dereference {GuestMachine.Content} /run/mnt/first && diff -r --no-dereference {GuestMachine.Content} /run/mnt/second");
 
         await guest.DoAsync("rm -rf /run/mnt/second && sync && fstrim -v /run/mnt");
         var trimmed = await sessions.StoredBytesAsync("disk");

@@ -7,9 +7,9 @@ namespace CowScsi.Tests.Guest.Tcmu;
 public sealed class NestedGuestTests(ITestOutputHelper output)
 {
     [SkippableFact]
+    [Trait("Run", "Soak")]
     public async Task Vhost_GivesTheDiskToAGuestInTheGuest_WhichMakesAFileSystemOnIt()
     {
-        Skip.If(Environment.GetEnvironmentVariable("COWSCSI_SOAK_SECONDS") is not { Length: > 0 }, "a guest in a guest takes minutes: make soak runs it");
         await using var host = new OwnGuest();
         var guest = await host.StartAsync();
         await guest.DoAsync($"{TcmuGuest.Vdisk} create virtual --size 64MiB");

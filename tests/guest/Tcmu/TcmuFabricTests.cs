@@ -19,7 +19,7 @@ public sealed class TcmuFabricTests(TcmuGuest host, ITestOutputHelper output)
         await host.StartInitiatorAsync();
         var device = await host.LoginAsync(target!, "127.0.0.1:3270", 0);
         Assert.Contains("COWSCSI", await guest.DoAsync($"sg_inq {device}"), StringComparison.Ordinal);
-        await guest.DoAsync($"mkfs.ext4 -q -F {device} && mount {device} /run/mnt && cp -a /usr/share/perl5 /run/mnt/ && umount /run/mnt && fsck.ext4 -fn {device}");
+        await guest.DoAsync($"mkfs.ext4 -q -F {device} && mount {device} /run/mnt && cp -a {GuestMachine.Content} /run/mnt/ && umount /run/mnt && fsck.ext4 -fn {device}");
         output.WriteLine(await guest.DoAsync($"lsscsi; iscsiadm -m session -P 1 | head -n 20"));
         await host.LogOutAsync();
 

@@ -8,9 +8,6 @@ namespace CowScsi.Tests.Guest.Tcmu;
 [Collection(TcmuGuests.Name)]
 public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output)
 {
-    /// <summary>Real files: some 250 of a few kilobytes to a megabyte each, on every machine that runs these tests.</summary>
-    private const string Content = "/usr/share/perl5";
-
     [SkippableFact]
     public async Task Disk_IsOneOfTheKernels_WithAFileSystem_AndGoesWithoutATrace()
     {
@@ -29,13 +26,13 @@ public sealed class TcmuTests(TcmuGuest host, ITestOutputHelper output)
         Assert.Equal($"{128 << 20}", (await guest.DoAsync($"blockdev --getsize64 {path}")).Trim());
         Assert.Equal(path, (await guest.DoAsync($"{TcmuGuest.Vdisk} attach files")).Trim());
 
-        await guest.DoAsync($"mkfs.ext4 -q -F {path} && mount {path} /run/mnt && cp -a {Content} /run/mnt/first && sync");
+        await guest.DoAsync($"mkfs.ext4 -q -F {path} && mount {path} /run/mnt && cp -a {GuestMachine.Content} /run/mnt/first && sync");
         var full = await StoredBytesAsync("files");
         var (status, refusal) = await guest.RunAsync($"{TcmuGuest.Vdisk} detach files");
         Assert.Equal(11, status);
         Assert.Contains("is in use", refusal, StringComparison.Ordinal);
 
-        await guest.DoAsync($"umount /run/mnt && echo 3 >/proc/sys/vm/drop_caches && fsck.ext4 -fn {path} && mount {path} /run/mnt && diff -r --no-dereference {Content} /run/mnt/first");
+        await guest.DoAsync($"umount /run/mnt && echo 3 >/proc/sys/vm/drop_caches && fsck.ext4 -fn {path} && mount {path} /run/mnt && diff -r --no-dereference {GuestMachine.Content} /run/mnt/first");
         await guest.DoAsync("rm -rf /run/mnt/first && sync && fstrim /run/mnt && umount /run/mnt");
         var trimmed = await StoredBytesAsync("files");
         output.WriteLine($"{full} bytes with the files, {trimmed} without, after trim");

@@ -20,9 +20,9 @@ public sealed class LiveMigrationTests(ITestOutputHelper output)
     private static readonly TimeSpan MigrationLimit = TimeSpan.FromSeconds(120);
 
     [SkippableFact]
+    [Trait("Run", "Soak")]
     public async Task MachineThatWrites_MovesToAnotherQemu_AndItsWritesVerify()
     {
-        Skip.If(Environment.GetEnvironmentVariable("COWSCSI_SOAK_SECONDS") is not { Length: > 0 }, "a machine that moves is left to make soak");
         GuestMachine.SkipWhereThereIsNone();
         using var files = new TemporaryDirectory();
         var cli = new CliRun().With("VDISK_STORE", files.File("store"));

@@ -9,9 +9,6 @@ namespace CowScsi.Tests.Guest.VhostUser;
 /// </summary>
 public sealed class VhostUserTests(VirtioGuest host, ITestOutputHelper output) : IClassFixture<VirtioGuest>
 {
-    /// <summary>Real files: some 250 of a few kilobytes to a megabyte each.</summary>
-    private const string Content = "/usr/share/perl5";
-
     [SkippableTheory]
     [InlineData(0, "one", "ext4", "mkfs.ext4 -q -F", "fsck.ext4 -fn")]
     [InlineData(1, "two", "xfs", "mkfs.xfs -q -f", "xfs_repair -n")]
@@ -21,10 +18,10 @@ public sealed class VhostUserTests(VirtioGuest host, ITestOutputHelper output) :
         var guest = host.Machine;
         var device = await host.DeviceAsync(lun);
         Assert.Equal("0\n1", (await guest.DoAsync($"ls /sys/block/{device}/mq")).Trim());
-        await guest.DoAsync($"{make} /dev/{device} && mount -t {name} /dev/{device} /run/mnt && cp -a {Content} /run/mnt/content && dd if=/dev/urandom of=/run/mnt/random bs=1M count=16 2>&1 && sync");
+        await guest.DoAsync($"{make} /dev/{device} && mount -t {name} /dev/{device} /run/mnt && cp -a {GuestMachine.Content} /run/mnt/content && dd if=/dev/urandom of=/run/mnt/random bs=1M count=16 2>&1 && sync");
         var full = await VirtioGuest.StoredBytesAsync(host.Scsi, disk);
         await guest.DoAsync($"umount /run/mnt && echo 3 >/proc/sys/vm/drop_caches && {check} /dev/{device}");
-        await guest.DoAsync($"mount -t {name} /dev/{device} /run/mnt && diff -r --no-dereference {Content} /run/mnt/content");
+        await guest.DoAsync($"mount -t {name} /dev/{device} /run/mnt && diff -r --no-dereference {GuestMachine.Content} /run/mnt/content");
         await guest.DoAsync("rm /run/mnt/random && sync && fstrim -v /run/mnt && umount /run/mnt");
         var trimmed = await VirtioGuest.StoredBytesAsync(host.Scsi, disk);
         output.WriteLine($"{name}: {full} bytes, {trimmed} after 16 MiB were deleted and trimmed");

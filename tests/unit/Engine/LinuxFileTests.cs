@@ -87,6 +87,32 @@ public sealed class LinuxFileTests : IDisposable
         Assert.Equal(FileOutcome.OutOfSpace, file.Write(content, 0));
     }
 
+    /// <summary>tmpfs refuses reads that may not wait, and never waits.</summary>
+    [SkippableFact]
+    public void FileInMemory_IsReadWithoutWaiting()
+    {
+        const string Memory = "/dev/shm";
+        Skip.IfNot(Directory.Exists(Memory) && new DriveInfo(Memory).DriveFormat == "tmpfs", $"{Memory} is no tmpfs here");
+        var there = Path.Combine(Memory, Path.GetFileName(path));
+        File.WriteAllBytes(there, content);
+        try
+        {
+            using var file = LinuxFile.OpenRead(there);
+            var read = new byte[LengthBytes];
+            for (var round = 0; round < 2; round++)
+            {
+                Assert.Equal(FileOutcome.Success, file.ReadNow(read, 0));
+                Assert.Equal(content, read);
+                Array.Clear(read);
+                Assert.Equal(FileOutcome.WouldWait, file.ReadNow(read, 1));
+            }
+        }
+        finally
+        {
+            File.Delete(there);
+        }
+    }
+
     public void Dispose() => File.Delete(path);
 
     private LinuxFile Filled()
