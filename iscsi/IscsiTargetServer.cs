@@ -170,6 +170,21 @@ public sealed partial class IscsiTargetServer : IAsyncDisposable
             await loop.StopAsync();
     }
 
+    /// <summary>Calls back, on some loop's thread, when every loop has handled what its sockets had to say at this moment.</summary>
+    internal void AfterPresentEvents(Action done)
+    {
+        var left = loops.Count;
+        // Posted twice: the first may run behind a look at the sockets that was before this moment, the second runs behind the next look.
+        foreach (var loop in loops)
+            loop.Post(() => loop.Post(Arrive));
+
+        void Arrive()
+        {
+            if (Interlocked.Decrement(ref left) == 0)
+                done();
+        }
+    }
+
     private Task OnFirstLoopAsync(Action action)
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

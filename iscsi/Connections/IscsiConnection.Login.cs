@@ -13,6 +13,7 @@ internal sealed partial class IscsiConnection
     private uint loginCmdSN;
     private LoginAnswer finalAnswer;
     private bool isEstablishing;
+    private bool haveOthersEnded;
     private bool hasBegunFullFeature;
 
     /// <summary>Its place in the order of connections that have not logged in.</summary>
@@ -54,6 +55,14 @@ internal sealed partial class IscsiConnection
         if (phase != ConnectionPhase.Waiting || isEstablishing)
             return;
         isEstablishing = true;
+        if (!haveOthersEnded && login.Tsih == 0)
+        {
+            // An initiator that hung up and came back under another ISID finds its nexus lost, whichever loop that was on.
+            haveOthersEnded = true;
+            server.AfterPresentEvents(() => Loop.Post(ResumeEstablish));
+            return;
+        }
+
         var status = server.TryFindSession(login, loginCmdSN, out var found, out var older);
         if (older is not null)
         {

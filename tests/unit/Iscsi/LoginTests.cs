@@ -28,6 +28,22 @@ public sealed class LoginTests
         Assert.NotEqual(0, initiator.Tsih);
     }
 
+    /// <summary>What a nexus held is free when its initiator, whose connection is gone, comes back under another ISID.</summary>
+    [Fact]
+    public async Task Login_FindsTheNexusOfAClosedConnectionLost()
+    {
+        await using var target = new TestTarget();
+        for (var round = 0; round < 200; round++)
+        {
+            using var initiator = target.Connect();
+            initiator.Isid = [0x80, 0, 0, 0, 1, (byte)round];
+            initiator.Login();
+            initiator.ClearUnitAttentions();
+            initiator.Command(0x80, 0, [0x16, 0, 0, 0, 0, 0]); // RESERVE(6)
+            initiator.ReceiveStatus(ScsiStatusByte.Good);
+        }
+    }
+
     [Fact]
     public async Task Login_ThroughBothStages()
     {
