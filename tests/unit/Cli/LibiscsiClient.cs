@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Xunit;
 
 namespace CowScsi.Tests.Unit.Cli;
@@ -6,8 +5,6 @@ namespace CowScsi.Tests.Unit.Cli;
 /// <summary>libiscsi's own programs (Debian: libiscsi-bin): initiators that are not ours.</summary>
 internal static class LibiscsiClient
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
-
     /// <summary>Skips the test, and says why, where they are missing.</summary>
     public static void SkipWhereMissing() =>
         Skip.IfNot(File.Exists("/usr/bin/iscsi-inq") && File.Exists("/usr/bin/iscsi-ls"), "libiscsi's programs are missing: scripts/setup test installs them");
@@ -20,14 +17,7 @@ internal static class LibiscsiClient
 
     private static async Task<(bool IsDone, string Said)> RunAsync(string program, params string[] words)
     {
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
-        foreach (var word in words)
-            start.ArgumentList.Add(word);
-        using var process = Process.Start(start)!;
-        using var patience = new CancellationTokenSource(Patience);
-        var output = process.StandardOutput.ReadToEndAsync(patience.Token);
-        var error = process.StandardError.ReadToEndAsync(patience.Token);
-        await process.WaitForExitAsync(patience.Token);
-        return (process.ExitCode == 0, await output + await error);
+        var (code, said) = await ClientProgram.RunAsync(program, words);
+        return (code == 0, said);
     }
 }

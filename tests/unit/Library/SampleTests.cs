@@ -50,7 +50,7 @@ public sealed class SampleTests : IDisposable
         await File.WriteAllBytesAsync(path, content);
         await using var sample = await SampleProcess.StartAsync("file-disk", path, "iscsi:0");
         var copy = Path.Combine(folder.FullName, "copy.img");
-        var (code, said) = await QemuIo.RunProgramAsync("qemu-img", "convert", "-f", "raw", "-O", "raw", sample.Address, copy);
+        var (code, said) = await ClientProgram.RunAsync("qemu-img", "convert", "-f", "raw", "-O", "raw", sample.Address, copy);
         Assert.True(code == 0, said);
         Assert.True((await File.ReadAllBytesAsync(copy)).AsSpan().SequenceEqual(content));
         await QemuIo.RunAsync(sample.Address, "write -P 0x33 1M 64k", "flush");
@@ -102,7 +102,7 @@ public sealed class SampleTests : IDisposable
 
         // As a whole, with the last block filled up with zeros.
         var copy = Path.Combine(folder.FullName, "copy.img");
-        var (code, said) = await QemuIo.RunProgramAsync("qemu-img", "convert", "-f", "raw", "-O", "raw", sample.Address, copy);
+        var (code, said) = await ClientProgram.RunAsync("qemu-img", "convert", "-f", "raw", "-O", "raw", sample.Address, copy);
         Assert.True(code == 0, said);
         var expected = new byte[(content.Length + 511) / 512 * 512];
         content.CopyTo(expected, 0);
