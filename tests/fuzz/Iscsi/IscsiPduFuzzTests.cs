@@ -11,8 +11,11 @@ namespace CowScsi.Tests.Fuzz;
 /// <summary>
 /// Logins and PDUs from a grammar against a live server, over real sockets, several connections a session: a bounded number of them, or,
 /// with COWSCSI_SOAK_SECONDS, for a share of that time with a fresh seed. The server stays alive and tells of no internal error, all it
-/// sends is well formed, a bystander on the same thread has its I/O and its data, and in the end nothing of it all is held.
+/// sends is well formed, a bystander on the same thread has its I/O and its data, and in the end nothing of it all is held. The heap is
+/// the whole process's, so no other test may run meanwhile.
 /// </summary>
+[Collection(nameof(IscsiPduFuzzTests))]
+[CollectionDefinition(nameof(IscsiPduFuzzTests), DisableParallelization = true)]
 public sealed class IscsiPduFuzzTests(ITestOutputHelper output)
 {
     private const int PdusInAll = 40_000;
