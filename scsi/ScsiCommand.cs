@@ -60,6 +60,12 @@ public sealed class ScsiCommand
     /// <summary>Room for data to the initiator. Its length is what the initiator expects at most.</summary>
     public IoBuffer DataIn { get; set; }
 
+    /// <summary>
+    /// The transport has other work while the command runs: a long read is done on another thread, and completes later. Speed is all that
+    /// it changes.
+    /// </summary>
+    public bool IsOffloaded { get; set; }
+
     /// <summary>The answer's status; valid once execution ended.</summary>
     public ScsiStatus Status { get; internal set; }
 
@@ -106,6 +112,7 @@ public sealed class ScsiCommand
         DataOut = default;
         DataIn = default;
         Attribute = TaskAttribute.Simple;
+        IsOffloaded = false;
         Status = ScsiStatus.Good;
         SenseLength = 0;
         DataInLength = 0;

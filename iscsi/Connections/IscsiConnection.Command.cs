@@ -11,6 +11,9 @@ internal sealed unsafe partial class IscsiConnection
     /// <summary>Immediate commands outstanding in a session; more are rejected (RFC 7143, 4.2.2.1, leaves the number open).</summary>
     private const int ImmediateTasksMax = 16;
 
+    /// <summary>Commands beside it with which one still runs on the loop's own thread.</summary>
+    private const int OthersInlineMax = 1;
+
     private const byte AhsExtendedCdb = 1;
     private const byte AhsBidirectionalLength = 2;
 
@@ -222,7 +225,9 @@ internal sealed unsafe partial class IscsiConnection
                 task.Command.DataIn = room;
         }
 
-        session!.ExecutingTasks++;
+        // What runs already and what has come behind it: with one other command, taking turns costs more than it gains.
+        task.Command.IsOffloaded = session!.ExecutingTasks + (inputAhead / PduField.HeaderBytes) > OthersInlineMax;
+        session.ExecutingTasks++;
         if (task.Execute(session.Nexus!))
             OnTaskCompleted(task);
     }

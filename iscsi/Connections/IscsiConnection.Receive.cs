@@ -46,6 +46,10 @@ internal sealed unsafe partial class IscsiConnection
     private byte[]? partialHeader;
     private int partialHeaderBytes;
     private InputState inputState;
+
+    /// <summary>Bytes that have been received beyond the PDU that is being taken.</summary>
+    private int inputAhead;
+
     private byte* sink;
     private int sinkLeft;
     private int dataBytes;
@@ -106,6 +110,7 @@ internal sealed unsafe partial class IscsiConnection
     {
         while (!input.IsEmpty && IsReceiving)
         {
+            inputAhead = Math.Max(input.Length - PduField.HeaderBytes, 0);
             input = inputState switch
             {
                 InputState.Header => TakeHeader(input),
@@ -116,6 +121,7 @@ internal sealed unsafe partial class IscsiConnection
                 Flush(isMoreComing: !input.IsEmpty);
         }
 
+        inputAhead = 0;
         if (!input.IsEmpty && phase == ConnectionPhase.Waiting)
             Close("data after the last login request");
     }

@@ -1,5 +1,18 @@
 namespace CowScsi.Layers;
 
+/// <summary>Options of a read.</summary>
+[Flags]
+public enum ReadOptions : byte
+{
+    None = 0,
+
+    /// <summary>
+    /// The caller has other work: a read of which the copying alone takes longer than handing it over is done on another thread, even
+    /// where it need not wait.
+    /// </summary>
+    Offload = 1,
+}
+
 /// <summary>Options of a write.</summary>
 [Flags]
 public enum WriteOptions : byte
@@ -32,7 +45,7 @@ public readonly record struct AllocationRun(long OffsetBytes, long LengthBytes, 
 
 /// <summary>
 /// The block-device contract: what stands above (SCSI, vhost-user-blk, import and export) and below (overlay, base image, fault
-/// injection) meet here. A device implements four members: <see cref="Geometry"/>, <see cref="ReadAsync"/>,
+/// injection) meet here. A device implements four members: <see cref="Geometry"/>, <see cref="ReadAsync(long, IoBuffer)"/>,
 /// <see cref="WriteAsync"/> and <see cref="FlushAsync"/>. <see cref="SimpleBlockDevice"/> asks for less, with plain methods that may wait.
 /// </summary>
 /// <remarks>
@@ -54,6 +67,9 @@ public abstract class BlockDevice : IAsyncDisposable
 
     /// <summary>Fills <paramref name="destination"/> from the device, starting at <paramref name="offsetBytes"/>.</summary>
     public abstract ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination);
+
+    /// <summary>The same, with options. A device that has no use for them, as this does not, reads without.</summary>
+    public virtual ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination, ReadOptions options) => ReadAsync(offsetBytes, destination);
 
     /// <summary>Stores <paramref name="source"/> on the device, starting at <paramref name="offsetBytes"/>.</summary>
     public abstract ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options);

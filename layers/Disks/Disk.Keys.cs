@@ -86,7 +86,7 @@ internal sealed partial class Disk
         }
 
         foreach (var job in jobs)
-            IoThreads.Queue(job);
+            IoThreads.Waiting.Queue(job);
         waiting?.SetResult();
     }
 
@@ -115,6 +115,6 @@ internal sealed partial class Disk
             }
         }
 
-        IoThreads.Queue(job);
+        IoThreads.Waiting.Queue(job);
     }
 }

@@ -11,6 +11,9 @@ namespace CowScsi.Layers;
 /// </summary>
 internal sealed partial class Disk : BlockDevice
 {
+    /// <summary>From this much on, a read takes longer than handing it to another thread.</summary>
+    private const int OffloadBytesMin = 32 << 10;
+
     private readonly Volume volume;
     private readonly BaseImage? baseImage;
     private readonly KeyRing? keys;
@@ -66,10 +69,14 @@ internal sealed partial class Disk : BlockDevice
     /// <summary>Whether what is written is encrypted.</summary>
     public bool IsEncrypted => cipher is not null;
 
-    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination)
+    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination) => ReadAsync(offsetBytes, destination, ReadOptions.None);
+
+    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination, ReadOptions options)
     {
         if (!Enter(offsetBytes, destination.Length, changes: false, out var refused))
             return new(refused);
+        if ((options & ReadOptions.Offload) != 0 && destination.Length >= OffloadBytesMin && IoThreads.Helping is { } helpers)
+            return DiskJob.Offload(helpers, this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination);
         return Try(DiskJob.Kind.Read, offsetBytes, destination.Length, destination, out var result)
             ? new(result)
             : DiskJob.Start(this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination);
@@ -198,7 +205,7 @@ internal sealed partial class Disk : BlockDevice
     }
 
     /// <summary>Runs a request as far as it goes without waiting; where it must wait, it stays under way for <see cref="RunWaiting"/>.</summary>
-    private bool Try(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out BlockResult result)
+    public bool Try(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out BlockResult result)
     {
         result = default;
         if (isPaused)

@@ -21,6 +21,9 @@ internal sealed class DiskHandle : BlockDevice
     public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination) =>
         IsClosed ? new(BlockResult.Fail(BlockOutcome.Closed)) : disk.ReadAsync(offsetBytes, destination);
 
+    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination, ReadOptions options) =>
+        IsClosed ? new(BlockResult.Fail(BlockOutcome.Closed)) : disk.ReadAsync(offsetBytes, destination, options);
+
     public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options) =>
         IsClosed ? new(BlockResult.Fail(BlockOutcome.Closed)) : disk.WriteAsync(offsetBytes, source, options);
 

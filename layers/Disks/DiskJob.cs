@@ -2,7 +2,7 @@ using System.Threading.Tasks.Sources;
 
 namespace CowScsi.Layers;
 
-/// <summary>A request that went on to wait for a disk: pooled, completes once, on the thread that waited.</summary>
+/// <summary>A request that goes on on another thread, to wait there or because its caller has other work: pooled, completes once, on that thread.</summary>
 internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
 {
     private static readonly Stack<DiskJob> Pool = new();
@@ -13,6 +13,7 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
     private long offsetBytes;
     private long lengthBytes;
     private IoBuffer buffer;
+    private bool mayWait;
 
     internal enum Kind : byte
     {
@@ -22,23 +23,40 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         WriteAtomic = 4,
     }
 
+    /// <summary>Takes a request over that has to wait.</summary>
     public static ValueTask<BlockResult> Start(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
     {
-        DiskJob? job;
+        var task = Take(disk, kind, offsetBytes, lengthBytes, buffer, out var job);
+        job.WaitLater();
+        return task;
+    }
+
+    /// <summary>Takes a request over from a caller that has other work. It waits only where it turns out that it must.</summary>
+    public static ValueTask<BlockResult> Offload(IoThreads threads, Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
+    {
+        var task = Take(disk, kind, offsetBytes, lengthBytes, buffer, out var job);
+        job.mayWait = false;
+        threads.Queue(job);
+        return task;
+    }
+
+    private static ValueTask<BlockResult> Take(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out DiskJob job)
+    {
         lock (Pool)
-        {
-            if (!Pool.TryPop(out job))
-                job = new DiskJob();
-        }
+            job = Pool.TryPop(out var pooled) ? pooled : new DiskJob();
 
         job.disk = disk;
         job.kind = kind;
         job.offsetBytes = offsetBytes;
         job.lengthBytes = lengthBytes;
         job.buffer = buffer;
-        var task = new ValueTask<BlockResult>(job, job.core.Version);
-        disk.Queue(job);
-        return task;
+        return new ValueTask<BlockResult>(job, job.core.Version);
+    }
+
+    private void WaitLater()
+    {
+        mayWait = true;
+        disk!.Queue(this);
     }
 
     public void Run()
@@ -46,7 +64,15 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         BlockResult result;
         try
         {
-            result = disk!.RunWaiting(kind, offsetBytes, lengthBytes, buffer);
+            if (mayWait)
+            {
+                result = disk!.RunWaiting(kind, offsetBytes, lengthBytes, buffer);
+            }
+            else if (!disk!.Try(kind, offsetBytes, lengthBytes, buffer, out result))
+            {
+                WaitLater();
+                return;
+            }
         }
         catch (Exception failure) when (failure is Engine.StoreException or ObjectDisposedException)
         {

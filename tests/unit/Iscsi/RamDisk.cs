@@ -15,6 +15,9 @@ internal sealed class RamDisk(int sizeBytes) : BlockDevice
 
     public byte[] Bytes => bytes;
 
+    /// <summary>The options of each READ command's read, in their order.</summary>
+    public List<ReadOptions> ReadsSeen { get; } = [];
+
     /// <summary>Completes once a request waits.</summary>
     public Task Arrival => arrival.Task;
 
@@ -44,6 +47,13 @@ internal sealed class RamDisk(int sizeBytes) : BlockDevice
         IsInside(Geometry, offsetBytes, destination.Length)
             ? Run(() => destination.CopyFrom(bytes.AsSpan((int)offsetBytes, (int)destination.Length)))
             : new(BlockResult.Fail(BlockOutcome.OutOfRange));
+
+    public override ValueTask<BlockResult> ReadAsync(long offsetBytes, IoBuffer destination, ReadOptions options)
+    {
+        lock (gate)
+            ReadsSeen.Add(options);
+        return ReadAsync(offsetBytes, destination);
+    }
 
     public override ValueTask<BlockResult> WriteAsync(long offsetBytes, IoBuffer source, WriteOptions options) =>
         IsInside(Geometry, offsetBytes, source.Length)

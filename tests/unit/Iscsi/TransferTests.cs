@@ -1,5 +1,6 @@
 using CowScsi.Iscsi;
 using CowScsi.Iscsi.Pdu;
+using CowScsi.Layers;
 using Xunit;
 
 namespace CowScsi.Tests.Unit.Iscsi;
@@ -88,6 +89,28 @@ public sealed class TransferTests
                 Assert.Equal(i == pdus.Count - 1, (pdus[i].Flags & 1) != 0);
             }
         }
+    }
+
+    /// <summary>Long reads may go to another thread where the connection has more to do; with one command beside them they stay.</summary>
+    [Fact]
+    public async Task Read_IsOffloadedWhereOtherCommandsAreUnderWay()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Login();
+        initiator.Read(0, 1, out _);
+        target.Disk.Hold();
+        for (var i = 0; i < 4; i++)
+        {
+            initiator.Command(0xC0, 512, TestInitiator.Read10(i, 1));
+            Assert.True(SpinWait.SpinUntil(() => target.Disk.ReadsSeen.Count == i + 2, 10_000));
+        }
+
+        target.Disk.Release();
+        for (var i = 0; i < 4; i++)
+            initiator.ReceiveStatus(ScsiStatusByte.Good);
+        initiator.Read(0, 1, out _);
+        Assert.Equal(
+            [ReadOptions.None, ReadOptions.None, ReadOptions.None, ReadOptions.Offload, ReadOptions.Offload, ReadOptions.None], target.Disk.ReadsSeen);
     }
 
     // expected transfer length, blocks in the CDB, flags O 4 / U 2, residual

@@ -1,0 +1,97 @@
+using System.Runtime.CompilerServices;
+
+namespace CowScsi.Layers;
+
+/// <summary>Work that waits for a disk.</summary>
+internal interface IWaitingWork
+{
+    void Run();
+}
+
+/// <summary>
+/// Threads that work in place of the queues that serve guests. They are started as they are needed and end when they have been idle; what
+/// is more than their number waits in line.
+/// </summary>
+internal sealed class IoThreads(string name, int threadsMax)
+{
+    private const int HelpersMax = 4;
+    private const int IdleMilliseconds = 10_000;
+    private const int StackBytes = 512 << 10;
+
+    private readonly object gate = new();
+    private readonly Queue<IWaitingWork> line = new();
+    private int threads;
+    private int idle;
+
+    /// <summary>They wait for disks. Their number is that of cold reads in parallel: what a fast disk wants to see queued.</summary>
+    public static IoThreads Waiting { get; } = new("disk I/O", 32);
+
+    /// <summary>
+    /// They copy, check and decode what need not be waited for, beside a queue that has other work. One processor is the queue's; a few
+    /// threads keep up with several queues. Null where there is one processor.
+    /// </summary>
+    public static IoThreads? Helping { get; } =
+        Environment.ProcessorCount == 1 ? null : new IoThreads("disk read", Math.Min(Environment.ProcessorCount - 1, HelpersMax));
+
+    public void Queue(IWaitingWork work)
+    {
+        lock (gate)
+        {
+            line.Enqueue(work);
+            if (idle >= line.Count)
+            {
+                Monitor.Pulse(gate);
+                return;
+            }
+
+            if (threads == threadsMax)
+                return;
+            threads++;
+        }
+
+        new Thread(Loop, StackBytes) { IsBackground = true, Name = name }.Start();
+    }
+
+    private void Loop()
+    {
+        while (true)
+        {
+            IWaitingWork? work;
+            lock (gate)
+            {
+                while (!line.TryDequeue(out work))
+                {
+                    idle++;
+                    var signalled = Monitor.Wait(gate, IdleMilliseconds);
+                    idle--;
+                    if (!signalled && line.Count == 0)
+                    {
+                        threads--;
+                        return;
+                    }
+                }
+            }
+
+            work.Run();
+        }
+    }
+
+    /// <summary>Awaited: what follows runs on one of the threads that may wait.</summary>
+    internal readonly struct Turn : INotifyCompletion
+    {
+        public bool IsCompleted => false;
+
+        public Turn GetAwaiter() => this;
+
+        public void GetResult()
+        {
+        }
+
+        public void OnCompleted(Action continuation) => Waiting.Queue(new Continuation(continuation));
+    }
+
+    private sealed class Continuation(Action continuation) : IWaitingWork
+    {
+        public void Run() => continuation();
+    }
+}
