@@ -75,8 +75,12 @@ internal sealed partial class Disk : BlockDevice
     {
         if (!Enter(offsetBytes, destination.Length, changes: false, out var refused))
             return new(refused);
-        if ((options & ReadOptions.Offload) != 0 && destination.Length >= OffloadBytesMin && IoThreads.Helping is { } helpers)
-            return DiskJob.Offload(helpers, this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination);
+        if ((options & ReadOptions.Offload) != 0 && destination.Length >= OffloadBytesMin &&
+            DiskJob.TryOffload(this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination, out var offloaded))
+        {
+            return offloaded;
+        }
+
         return Try(DiskJob.Kind.Read, offsetBytes, destination.Length, destination, out var result)
             ? new(result)
             : DiskJob.Start(this, DiskJob.Kind.Read, offsetBytes, destination.Length, destination);

@@ -31,13 +31,18 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         return task;
     }
 
-    /// <summary>Takes a request over from a caller that has other work. It waits only where it turns out that it must.</summary>
-    public static ValueTask<BlockResult> Offload(IoThreads threads, Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
+    /// <summary>
+    /// Takes a request over from a caller that has other work, and waits only where it turns out that it must. False where the caller does
+    /// better itself.
+    /// </summary>
+    public static bool TryOffload(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out ValueTask<BlockResult> task)
     {
-        var task = Take(disk, kind, offsetBytes, lengthBytes, buffer, out var job);
+        task = Take(disk, kind, offsetBytes, lengthBytes, buffer, out var job);
         job.mayWait = false;
-        threads.Queue(job);
-        return task;
+        if (HelperThreads.TryQueue(job))
+            return true;
+        job.Release();
+        return false;
     }
 
     private static ValueTask<BlockResult> Take(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out DiskJob job)
@@ -51,6 +56,14 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         job.lengthBytes = lengthBytes;
         job.buffer = buffer;
         return new ValueTask<BlockResult>(job, job.core.Version);
+    }
+
+    private void Release()
+    {
+        disk = null;
+        buffer = default;
+        lock (Pool)
+            Pool.Push(this);
     }
 
     private void WaitLater()
@@ -87,10 +100,7 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
     {
         var result = core.GetResult(token);
         core.Reset();
-        disk = null;
-        buffer = default;
-        lock (Pool)
-            Pool.Push(this);
+        Release();
         return result;
     }
 

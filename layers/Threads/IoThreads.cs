@@ -14,7 +14,6 @@ internal interface IWaitingWork
 /// </summary>
 internal sealed class IoThreads(string name, int threadsMax)
 {
-    private const int HelpersMax = 4;
     private const int IdleMilliseconds = 10_000;
     private const int StackBytes = 512 << 10;
 
@@ -26,29 +25,37 @@ internal sealed class IoThreads(string name, int threadsMax)
     /// <summary>They wait for disks. Their number is that of cold reads in parallel: what a fast disk wants to see queued.</summary>
     public static IoThreads Waiting { get; } = new("disk I/O", 32);
 
-    /// <summary>
-    /// They copy, check and decode what need not be waited for, beside a queue that has other work. One processor is the queue's; a few
-    /// threads keep up with several queues. Null where there is one processor.
-    /// </summary>
-    public static IoThreads? Helping { get; } =
-        Environment.ProcessorCount == 1 ? null : new IoThreads("disk read", Math.Min(Environment.ProcessorCount - 1, HelpersMax));
-
     public void Queue(IWaitingWork work)
     {
         lock (gate)
-        {
-            line.Enqueue(work);
-            if (idle >= line.Count)
-            {
-                Monitor.Pulse(gate);
-                return;
-            }
+            Enqueue(work);
+    }
 
-            if (threads == threadsMax)
-                return;
-            threads++;
+    /// <summary>Takes the work where no more than this much waits in line already.</summary>
+    public bool TryQueue(IWaitingWork work, int waitingMax)
+    {
+        lock (gate)
+        {
+            if (line.Count > waitingMax)
+                return false;
+            Enqueue(work);
         }
 
+        return true;
+    }
+
+    private void Enqueue(IWaitingWork work)
+    {
+        line.Enqueue(work);
+        if (idle >= line.Count)
+        {
+            Monitor.Pulse(gate);
+            return;
+        }
+
+        if (threads == threadsMax)
+            return;
+        threads++;
         new Thread(Loop, StackBytes) { IsBackground = true, Name = name }.Start();
     }
 
