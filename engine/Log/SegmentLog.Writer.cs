@@ -164,7 +164,11 @@ internal sealed partial class SegmentLog
         {
             sealedBatches.Dequeue();
             free.Push(batch);
-            Monitor.PulseAll(gate);
+            var hasRoomAgain = isFull && sealedBatches.Count <= SealedBatchesLow;
+            if (hasRoomAgain || isBufferWanted)
+                Monitor.PulseAll(gate);
+            isFull &= !hasRoomAgain;
+            isBufferWanted = false;
         }
     }
 

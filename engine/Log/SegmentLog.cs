@@ -40,8 +40,20 @@ internal sealed partial class SegmentLog : IDisposable
     /// <summary>Sealed batches beyond which new data waits, so that appends that already hold a lock never do.</summary>
     private const int SealedBatchesMax = 20;
 
+    /// <summary>
+    /// Once that many are reached, it waits until no more than these are left: who waits then has room for a while, and is not woken for each
+    /// batch that is written.
+    /// </summary>
+    private const int SealedBatchesLow = 12;
+
     /// <summary>The file grows in such steps ahead of the appends, so that an accepted append cannot run out of space.</summary>
     public const int RoomStepBytes = 8 << 20;
+
+    /// <summary>
+    /// Less room than this has the writer make more. Enough for what comes while it makes a segment, which waits for the disk twice: a
+    /// stream of 2 GiB/s for 6 ms.
+    /// </summary>
+    private const int RoomAheadBytes = 12 << 20;
 
     /// <summary>
     /// The same where the room comes from the reserve. Small, since what is appended in it changes the map: 1 MiB of release records changes
@@ -93,6 +105,8 @@ internal sealed partial class SegmentLog : IDisposable
     private uint spareRoomBytes;
     private int releasesSinceLook;
     private bool releasesAreShort;
+    private bool isFull;
+    private bool isBufferWanted;
     private bool stopping;
     private string? failure;
 
@@ -156,6 +170,9 @@ internal sealed partial class SegmentLog : IDisposable
     /// <summary>Why the log takes nothing any more, or null.</summary>
     public string? Failure => Volatile.Read(ref failure);
 
+    /// <summary>As many batches wait to be written as there may be: new data waits until there are clearly fewer.</summary>
+    public bool IsFull => Volatile.Read(ref isFull);
+
     /// <summary>
     /// Waits until an append may go ahead without waiting; called before any lock is taken. OutOfSpace and Failed refuse the write.
     /// </summary>
@@ -178,7 +195,7 @@ internal sealed partial class SegmentLog : IDisposable
                     asked = true;
                     RequestRoom(use);
                 }
-                else if (sealedBatches.Count < SealedBatchesMax)
+                else if (!isFull)
                 {
                     return FileOutcome.Success;
                 }
@@ -404,7 +421,7 @@ internal sealed partial class SegmentLog : IDisposable
                 {
                     batch.Begin(nextPlace, end, nextSequence++, (int)Math.Min(room, BatchHeader.BatchBytesMax), options.Time.GetTimestamp());
                     open = batch;
-                    if (room < RoomStepBytes / 2)
+                    if (room < RoomAheadBytes && (activeRoomEnd < active!.SegmentBytes || spare is null))
                         RequestRoom(LogUse.Data);
                     return FileOutcome.Success;
                 }
@@ -447,6 +464,7 @@ internal sealed partial class SegmentLog : IDisposable
         end = batch.End;
         nextPlace = end;
         sealedBatches.Enqueue(batch);
+        isFull |= sealedBatches.Count >= SealedBatchesMax;
         Monitor.PulseAll(gate);
     }
 
@@ -460,6 +478,7 @@ internal sealed partial class SegmentLog : IDisposable
                 return batches[i] = new LogBatch();
         }
 
+        isBufferWanted = true;
         return null;
     }
 }

@@ -59,6 +59,9 @@ public sealed partial class Volume : IDisposable
 
     public bool IsReadOnly => !Snapshot.IsNone;
 
+    /// <summary>What is written waits for the log at this moment, as all of it does in this store.</summary>
+    public bool WaitsForLog => store.Log.IsFull;
+
     /// <summary>Looks up the sixteen blocks of a page: one entry each, <see cref="EntryKind.None"/> where no layer holds it.</summary>
     public VolumeOutcome TryGetPage(PageNumber page, bool mayWait, out MapPage entries)
     {

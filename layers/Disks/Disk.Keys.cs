@@ -86,7 +86,7 @@ internal sealed partial class Disk
         }
 
         foreach (var job in jobs)
-            IoThreads.Waiting.Queue(job);
+            PassOn(job);
         waiting?.SetResult();
     }
 
@@ -115,6 +115,8 @@ internal sealed partial class Disk
             }
         }
 
-        IoThreads.Waiting.Queue(job);
+        PassOn(job);
     }
+
+    private void PassOn(DiskJob job) => (job.IsRead || !volume.WaitsForLog ? IoThreads.Waiting : IoThreads.Storing).Queue(job);
 }

@@ -23,6 +23,8 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         WriteAtomic = 4,
     }
 
+    public bool IsRead => kind == Kind.Read;
+
     /// <summary>Takes a request over that has to wait.</summary>
     public static ValueTask<BlockResult> Start(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
     {

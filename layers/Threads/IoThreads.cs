@@ -25,6 +25,12 @@ internal sealed class IoThreads(string name, int threadsMax)
     /// <summary>They wait for disks. Their number is that of cold reads in parallel: what a fast disk wants to see queued.</summary>
     public static IoThreads Waiting { get; } = new("disk I/O", 32);
 
+    /// <summary>
+    /// They store what waits for the log. All of it waits for the same, so that more threads would only be woken together; a few are there to
+    /// compress and copy when it goes on.
+    /// </summary>
+    public static IoThreads Storing { get; } = new("disk write", Math.Clamp(Environment.ProcessorCount, 2, 8));
+
     public void Queue(IWaitingWork work)
     {
         lock (gate)
