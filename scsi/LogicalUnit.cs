@@ -110,7 +110,7 @@ public sealed partial class LogicalUnit : IAsyncDisposable
     /// <summary>Whether unused blocks are not stored, and can be given back: provisioning is announced and UNMAP exists.</summary>
     internal static bool IsThin(BlockGeometry geometry) => geometry.DiscardGranularityBytes > 0;
 
-    /// <summary>Carries out a command of a nexus. Completes before it returns where no block request has to wait.</summary>
+    /// <summary>Carries out a command of a nexus. Completes before it returns where no block request waits or is offloaded.</summary>
     internal ValueTask ExecuteAsync(ItlNexus itl, ScsiCommand command)
     {
         var entry = Find(command.Cdb);

@@ -217,15 +217,29 @@ internal sealed partial class SegmentLog
         Segment? current;
         uint roomEnd;
         LogUse wantedFor;
+        bool isAhead;
         lock (gate)
         {
             current = active;
             roomEnd = activeRoomEnd;
             wantedFor = roomWantedFor;
+            isAhead = roomIsFor == LogUse.Data && RoomBytes() >= RoomStepBytes / 2;
         }
 
         // Room that was made from the reserve is for those who may use it: the others wait until as much is free again.
         var freeBytes = directory.FreeBytes;
+        if (isAhead && wantedFor == LogUse.Data && freeBytes < FloorBytes(LogUse.Data) + RoomStepBytes + RoomAheadBytes)
+        {
+            // What is taken early is not looked at again: near the reserve it is taken late.
+            lock (gate)
+            {
+                roomWanted = roomWantedFor > wantedFor;
+                Monitor.PulseAll(gate);
+            }
+
+            return;
+        }
+
         var least = freeBytes >= FloorBytes(LogUse.Data) + RoomStepBytes ? LogUse.Data
             : freeBytes >= FloorBytes(LogUse.Release) + ReserveStepBytes ? LogUse.Release
             : LogUse.Catalog;

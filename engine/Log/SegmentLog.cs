@@ -357,6 +357,9 @@ internal sealed partial class SegmentLog : IDisposable
 
     private void RequestRoom(LogUse use)
     {
+        // Who waits for room asks again when it is woken; that wakes nobody else.
+        if (roomWanted && use <= roomWantedFor)
+            return;
         roomWanted = true;
         if (use > roomWantedFor)
             roomWantedFor = use;
@@ -393,25 +396,19 @@ internal sealed partial class SegmentLog : IDisposable
         return isShort;
     }
 
-    private FileOutcome OpenBatchFor(int descriptorBytes, int payloadBytes, LogUse use) =>
-        open is { } batch && batch.HasRoom(descriptorBytes, payloadBytes) ? FileOutcome.Success : OpenBatch(payloadBytes, use);
-
-    /// <summary>Takes room in the open batch, which has it.</summary>
-    private LogTicket TakeRoom(int descriptorBytes, int payloadBytes, bool takeExtentId)
+    private FileOutcome OpenBatchFor(int descriptorBytes, int payloadBytes, LogUse use)
     {
-        var batch = open!;
-        batch.Reserve(descriptorBytes, payloadBytes, out var descriptorOffset, out var payloadOffset);
-        appendedBytes += payloadBytes + descriptorBytes;
-        return new LogTicket(batch, descriptorOffset, descriptorBytes, payloadOffset, payloadBytes, takeExtentId ? nextExtentId++ : 0);
-    }
-
-    private FileOutcome OpenBatch(int payloadBytes, LogUse use)
-    {
-        if (open is not null)
-            Seal();
         var asked = use == LogUse.Data; // It has asked before it took its locks.
         while (true)
         {
+            // Looked at anew after each wait, in which others have opened one, and filled it, and opened the next.
+            if (open is { } present)
+            {
+                if (present.HasRoom(descriptorBytes, payloadBytes))
+                    return FileOutcome.Success;
+                Seal();
+            }
+
             if (failure is not null)
                 return FileOutcome.Failed;
             var room = active is null ? 0 : (long)activeRoomEnd - nextPlace.OffsetBytes;
@@ -448,6 +445,15 @@ internal sealed partial class SegmentLog : IDisposable
 
             WaitForWriter();
         }
+    }
+
+    /// <summary>Takes room in the open batch, which has it.</summary>
+    private LogTicket TakeRoom(int descriptorBytes, int payloadBytes, bool takeExtentId)
+    {
+        var batch = open!;
+        batch.Reserve(descriptorBytes, payloadBytes, out var descriptorOffset, out var payloadOffset);
+        appendedBytes += payloadBytes + descriptorBytes;
+        return new LogTicket(batch, descriptorOffset, descriptorBytes, payloadOffset, payloadBytes, takeExtentId ? nextExtentId++ : 0);
     }
 
     private void Seal()

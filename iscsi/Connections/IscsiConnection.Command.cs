@@ -225,7 +225,7 @@ internal sealed unsafe partial class IscsiConnection
                 task.Command.DataIn = room;
         }
 
-        // What runs already and what has come behind it: with one other command, taking turns costs more than it gains.
+        // What runs already and what has come behind it (taken for commands): with one other, the hand-over costs more than it gains.
         task.Command.IsOffloaded = session!.ExecutingTasks + (inputAhead / PduField.HeaderBytes) > OthersInlineMax;
         session.ExecutingTasks++;
         if (task.Execute(session.Nexus!))

@@ -47,7 +47,7 @@ internal sealed unsafe partial class IscsiConnection
     private int partialHeaderBytes;
     private InputState inputState;
 
-    /// <summary>Bytes that have been received beyond the PDU that is being taken.</summary>
+    /// <summary>Bytes that have been received behind the header that is being taken: commands, or data. A measure of the work at hand.</summary>
     private int inputAhead;
 
     private byte* sink;

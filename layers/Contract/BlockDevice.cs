@@ -7,8 +7,8 @@ public enum ReadOptions : byte
     None = 0,
 
     /// <summary>
-    /// The caller has other work: a read of which the copying alone takes longer than handing it over is done on another thread, even
-    /// where it need not wait.
+    /// The caller has other work: a read of which the copying alone takes longer than handing it over may be done on another thread, even
+    /// where it need not wait. What is awaited goes on on that thread, where other reads are in line: it soon returns, and waits for none of them.
     /// </summary>
     Offload = 1,
 }

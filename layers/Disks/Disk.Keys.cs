@@ -118,5 +118,5 @@ internal sealed partial class Disk
         PassOn(job);
     }
 
-    private void PassOn(DiskJob job) => (job.IsRead || !volume.WaitsForLog ? IoThreads.Waiting : IoThreads.Storing).Queue(job);
+    private void PassOn(DiskJob job) => (job.IsWrite && volume.WaitsForLog ? storing : IoThreads.Waiting).Queue(job);
 }

@@ -19,6 +19,7 @@ internal sealed partial class Disk : BlockDevice
     private readonly KeyRing? keys;
     private readonly Compression compression;
     private readonly ulong salt;
+    private readonly IoThreads storing;
     private BlockGeometry geometry;
     private volatile bool closed;
     private int underWay;
@@ -27,8 +28,11 @@ internal sealed partial class Disk : BlockDevice
     private DiskCipher? cipher;
 
     /// <param name="keys">Replaces the data key that <paramref name="cipher"/> has; null where that cannot be.</param>
-    public Disk(Volume volume, BaseImage? baseImage, DiskCipher? cipher, KeyRing? keys, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes)
+    /// <param name="storing">Run the writes that wait for the log.</param>
+    public Disk(
+        Volume volume, BaseImage? baseImage, DiskCipher? cipher, KeyRing? keys, Compression compression, ulong salt, long sizeBytes, int logicalBlockBytes, IoThreads storing)
     {
+        this.storing = storing;
         this.volume = volume;
         this.baseImage = baseImage;
         this.cipher = cipher;
@@ -212,7 +216,7 @@ internal sealed partial class Disk : BlockDevice
     public bool Try(DiskJob.Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out BlockResult result)
     {
         result = default;
-        if (isPaused)
+        if (isPaused || isKeyLost)
             return false;
         var ended = true;
         try

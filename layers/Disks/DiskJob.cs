@@ -23,7 +23,8 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
         WriteAtomic = 4,
     }
 
-    public bool IsRead => kind == Kind.Read;
+    /// <summary>It stores data, and not more of it than one request brings along; zeroing may go on for long.</summary>
+    public bool IsWrite => kind is Kind.Write or Kind.WriteAtomic;
 
     /// <summary>Takes a request over that has to wait.</summary>
     public static ValueTask<BlockResult> Start(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer)
@@ -39,6 +40,9 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
     /// </summary>
     public static bool TryOffload(Disk disk, Kind kind, long offsetBytes, long lengthBytes, IoBuffer buffer, out ValueTask<BlockResult> task)
     {
+        task = default;
+        if (!HelperThreads.AreWanted())
+            return false;
         task = Take(disk, kind, offsetBytes, lengthBytes, buffer, out var job);
         job.mayWait = false;
         if (HelperThreads.TryQueue(job))

@@ -32,7 +32,7 @@ public sealed partial class DiskStore
                 var parts = Prepare(row, passphrase);
                 try
                 {
-                    entry = new OpenDiskEntry(new Disk(store.OpenHead(row.Id), parts.Base, parts.Cipher, keys, parts.Compression, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes));
+                    entry = new OpenDiskEntry(new Disk(store.OpenHead(row.Id), parts.Base, parts.Cipher, keys, parts.Compression, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes, storing));
                 }
                 catch
                 {
@@ -60,7 +60,7 @@ public sealed partial class DiskStore
             var parts = Prepare(row, passphrase);
             try
             {
-                return new Disk(store.OpenSnapshot(source.Id), parts.Base, parts.Cipher, keys: null, parts.Compression, store.TweakSalt, source.SizeBytes, row.LogicalBlockBytes);
+                return new Disk(store.OpenSnapshot(source.Id), parts.Base, parts.Cipher, keys: null, parts.Compression, store.TweakSalt, source.SizeBytes, row.LogicalBlockBytes, storing);
             }
             catch
             {
@@ -153,7 +153,7 @@ public sealed partial class DiskStore
         {
             // Zeroing needs no key: whole blocks become map entries, and sizes are multiples of a block.
             var attributes = DiskAttributes.Read(row);
-            disk = new Disk(store.OpenHead(row.Id), attributes.Base is null ? null : OpenBase(row, attributes), cipher: null, keys: null, Compression.None, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes);
+            disk = new Disk(store.OpenHead(row.Id), attributes.Base is null ? null : OpenBase(row, attributes), cipher: null, keys: null, Compression.None, store.TweakSalt, row.SizeBytes, row.LogicalBlockBytes, storing);
         }
 
         try

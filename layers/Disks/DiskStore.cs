@@ -12,6 +12,13 @@ public sealed partial class DiskStore : IAsyncDisposable
     private readonly Store store;
     private readonly KeyRing keys;
 
+    /// <summary>
+    /// They store what waits for the store's log. All of it waits for the same, so that more threads would only be woken together; a few are
+    /// there to compress and copy when it goes on.
+    /// </summary>
+    private readonly IoThreads storing = new("disk write", Math.Clamp(Environment.ProcessorCount, 2, 8));
+
+
     /// <summary>Over a store that is open: of tests too, which own the files beneath it.</summary>
     internal DiskStore(Store store, Action<string>? notice = null)
     {

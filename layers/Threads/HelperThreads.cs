@@ -22,14 +22,17 @@ internal static class HelperThreads
     /// <summary>When a thread has asked last; those that share a place count as one.</summary>
     private static readonly long[] Asked = new long[64];
 
-    /// <summary>False where the caller does better itself.</summary>
-    public static bool TryQueue(IWaitingWork work)
+    /// <summary>Notes that the calling thread has other work; whether a processor is likely to be idle meanwhile.</summary>
+    public static bool AreWanted()
     {
         var now = Environment.TickCount64;
         Volatile.Write(ref Asked[Environment.CurrentManagedThreadId & (Asked.Length - 1)], now);
         var busy = 0;
         foreach (ref readonly var asked in Asked.AsSpan())
             busy += now - Volatile.Read(in asked) <= BusyMilliseconds ? 1 : 0;
-        return busy < Environment.ProcessorCount && Threads.TryQueue(work, WaitingMax * Count);
+        return busy < Environment.ProcessorCount;
     }
+
+    /// <summary>False where the line is so long that the caller is through with it sooner.</summary>
+    public static bool TryQueue(IWaitingWork work) => Threads.TryQueue(work, WaitingMax * Count);
 }

@@ -25,44 +25,47 @@ internal sealed class IoThreads(string name, int threadsMax)
     /// <summary>They wait for disks. Their number is that of cold reads in parallel: what a fast disk wants to see queued.</summary>
     public static IoThreads Waiting { get; } = new("disk I/O", 32);
 
-    /// <summary>
-    /// They store what waits for the log. All of it waits for the same, so that more threads would only be woken together; a few are there to
-    /// compress and copy when it goes on.
-    /// </summary>
-    public static IoThreads Storing { get; } = new("disk write", Math.Clamp(Environment.ProcessorCount, 2, 8));
-
     public void Queue(IWaitingWork work)
     {
         lock (gate)
             Enqueue(work);
     }
 
-    /// <summary>Takes the work where no more than this much waits in line already.</summary>
+    /// <summary>Takes the work where less than this much waits in line.</summary>
     public bool TryQueue(IWaitingWork work, int waitingMax)
     {
         lock (gate)
         {
-            if (line.Count > waitingMax)
+            if (line.Count >= waitingMax || (threads == 0 && !TryStartOne()))
                 return false;
             Enqueue(work);
+            return true;
         }
-
-        return true;
     }
 
     private void Enqueue(IWaitingWork work)
     {
-        line.Enqueue(work);
-        if (idle >= line.Count)
-        {
+        if (idle > line.Count)
             Monitor.Pulse(gate);
-            return;
+        else if (threads < threadsMax && !TryStartOne() && threads == 0)
+            throw new InvalidOperationException($"no thread can be started for {name}: raise the limit on processes");
+        line.Enqueue(work);
+    }
+
+    /// <summary>One more thread, which begins when the gate is let go. False where the system has none; who works already does what there is.</summary>
+    private bool TryStartOne()
+    {
+        try
+        {
+            new Thread(Loop, StackBytes) { IsBackground = true, Name = name }.Start();
+        }
+        catch (Exception refusal) when (refusal is OutOfMemoryException or ThreadStartException)
+        {
+            return false;
         }
 
-        if (threads == threadsMax)
-            return;
         threads++;
-        new Thread(Loop, StackBytes) { IsBackground = true, Name = name }.Start();
+        return true;
     }
 
     private void Loop()

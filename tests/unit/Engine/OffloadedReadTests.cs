@@ -4,7 +4,12 @@ using Xunit;
 
 namespace CowScsi.Tests.Unit.Engine;
 
-/// <summary>Reads whose caller has other work (<see cref="ReadOptions.Offload"/>): long ones run on another thread, and are the same reads.</summary>
+/// <summary>
+/// Reads whose caller has other work (<see cref="ReadOptions.Offload"/>): long ones run on another thread, and are the same reads. No other test
+/// runs meanwhile, since what other threads ask for decides too.
+/// </summary>
+[Collection(nameof(OffloadedReadTests))]
+[CollectionDefinition(nameof(OffloadedReadTests), DisableParallelization = true)]
 public sealed class OffloadedReadTests : IDisposable
 {
     private const int DiskBytes = 2 << 20;
@@ -17,6 +22,9 @@ public sealed class OffloadedReadTests : IDisposable
 
     /// <summary>With one processor there is nobody to hand a read to.</summary>
     private static bool HasHelpers => Environment.ProcessorCount > 1;
+
+    /// <summary>Until those who asked before count no more.</summary>
+    private static Task OthersForgottenAsync() => Task.Delay(100);
 
     public void Dispose()
     {
@@ -34,13 +42,15 @@ public sealed class OffloadedReadTests : IDisposable
         await using var store = await OpenAsync();
         await using var disk = store.OpenDisk("a", default);
         using var buffer = new NativeBuffer(length);
-        var caller = Environment.CurrentManagedThreadId;
+        var caller = 0;
         var readers = new HashSet<int>();
         script = operation =>
         {
             if (operation.Verb == FileVerb.Read && operation.Name.StartsWith("segments/", StringComparison.Ordinal))
                 readers.Add(Environment.CurrentManagedThreadId);
         };
+        await OthersForgottenAsync();
+        caller = Environment.CurrentManagedThreadId;
         var read = disk.ReadAsync(4096, buffer.Buffer, options);
         var spin = default(SpinWait);
         while (!read.IsCompleted)
@@ -64,9 +74,10 @@ public sealed class OffloadedReadTests : IDisposable
             if (operation.Verb != FileVerb.Read || !operation.Name.StartsWith("segments/", StringComparison.Ordinal))
                 return;
             arrived.Set();
-            released.Wait();
+            Assert.True(released.Wait(30_000));
         };
         released.Reset();
+        await OthersForgottenAsync();
         var reads = new List<Task<BlockResult>>();
         for (var i = 0; i < 8; i++)
             reads.Add(disk.ReadAsync(0, buffer.Buffer, ReadOptions.Offload).AsTask());
