@@ -55,6 +55,7 @@ internal sealed class GuestMachine : IAsyncDisposable
     private readonly Stopwatch clock = Stopwatch.StartNew();
     private Socket? socket;
     private NetworkStream? line;
+    private bool isDisposed;
 
     private GuestMachine(Process process, StringBuilder said, string directory, int port, TimeSpan limit)
     {
@@ -211,6 +212,9 @@ internal sealed class GuestMachine : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (isDisposed)
+            return;
+        isDisposed = true;
         if (line is not null)
             await line.DisposeAsync();
         socket?.Dispose();
