@@ -165,11 +165,27 @@ internal sealed partial class IscsiConnection
 
         SealPdu(pdu, 0);
         output.AppendReference(data, null);
-        SendTrailer(data.FirstSpan);
+        SendTrailer(data.FirstSpan, part == task.Command.DataInLength ? task.DataDigest : null);
+    }
+
+    /// <summary>
+    /// The data digest of a long read that goes out in one PDU; null where there is none to take. On any thread, while the command completes.
+    /// </summary>
+    public uint? DigestAhead(IscsiTask task)
+    {
+        var length = task.Command.DataInLength;
+        if (!parameters.HasDataDigest || !task.IsRead || task.Data is not { } data || length <= CopiedBytesMax || length > data.Length ||
+            (length & (PduField.PaddingUnitBytes - 1)) != 0)
+        {
+            return null;
+        }
+
+        return length <= parameters.InitiatorDataBytesMax ? Crc32C.Of(data.Span[..(int)length]) : null;
     }
 
     /// <summary>Padding and digest of a data segment that does not lie beside its header.</summary>
-    private void SendTrailer(ReadOnlySpan<byte> data)
+    /// <param name="known">The digest, where it was taken before.</param>
+    private void SendTrailer(ReadOnlySpan<byte> data, uint? known)
     {
         var padding = PduField.Padding(data.Length);
         if (padding + DataDigestBytes == 0)
@@ -178,8 +194,8 @@ internal sealed partial class IscsiConnection
         trailing[..padding].Clear();
         if (DataDigestBytes > 0)
         {
-            var state = Crc32C.Append(Crc32C.Append(Crc32C.Initial, data), Zeros[..padding]);
-            BinaryPrimitives.WriteUInt32LittleEndian(trailing[padding..], Crc32C.Finish(state));
+            var digest = known ?? Crc32C.Finish(Crc32C.Append(Crc32C.Append(Crc32C.Initial, data), Zeros[..padding]));
+            BinaryPrimitives.WriteUInt32LittleEndian(trailing[padding..], digest);
         }
     }
 

@@ -122,7 +122,7 @@ internal sealed partial class IscsiConnection
             rest = rest[part.Length..];
         }
 
-        SendTrailer(data);
+        SendTrailer(data, null);
     }
 
     /// <summary>A NOP-In of our own: a ping, or news of the command window. It does not advance StatSN (RFC 7143, 11.19.3).</summary>

@@ -33,7 +33,12 @@ internal sealed class IscsiTask
     private ValueTaskAwaiter awaiter;
     private Session? owner;
 
-    public IscsiTask() => onCompleted = () => Connection.Loop.OnTaskCompleted(this);
+    public IscsiTask() => onCompleted = () =>
+    {
+        // On the thread that has just read the data, while the loop sends what is in front of it.
+        DataDigest = Connection.DigestAhead(this);
+        Connection.Loop.OnTaskCompleted(this);
+    };
 
     public ScsiCommand Command { get; } = new();
 
@@ -90,6 +95,9 @@ internal sealed class IscsiTask
     public ScsiStatus? RefusedStatus { get; set; }
 
     public IscsiSense? RefusedSense { get; set; }
+
+    /// <summary>The data digest where it was taken before the answer's turn; it counts for a single PDU with all of the data.</summary>
+    public uint? DataDigest { get; set; }
 
     /// <summary>The SCSI target threw: the answer is "target failure" (RFC 7143, 11.4.3).</summary>
     public bool HasFailed { get; set; }
@@ -160,6 +168,7 @@ internal sealed class IscsiTask
         RefusedStatus = null;
         RefusedSense = null;
         HasFailed = false;
+        DataDigest = null;
         HeldBy = null;
         loop.ReturnTask(this);
     }

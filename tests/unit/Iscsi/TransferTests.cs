@@ -113,6 +113,36 @@ public sealed class TransferTests
             [ReadOptions.None, ReadOptions.None, ReadOptions.None, ReadOptions.Offload, ReadOptions.Offload, ReadOptions.None], target.Disk.ReadsSeen);
     }
 
+    /// <summary>A read that completed elsewhere brings its digest along, where its data is one PDU and the PDU all of it.</summary>
+    [Theory]
+    [InlineData(16, 8192)]
+    [InlineData(16, 8191)]
+    [InlineData(48, 8192)]
+    [InlineData(16, 1000)]
+    public async Task Read_ThatWaited_HasTheRightDataDigest(int blocks, int segment)
+    {
+        await using var target = new TestTarget();
+        TestInitiator.Pattern(64 * 512, 3).CopyTo(target.Disk.Bytes, 0);
+        using var initiator = target.Login("DataDigest=CRC32C", $"MaxRecvDataSegmentLength={segment}");
+        Assert.True(initiator.HasDataDigest);
+        foreach (var room in new[] { blocks * 512, (blocks * 512) - 2 })
+        {
+            target.Disk.Hold();
+            initiator.Command(0xC0, (uint)room, TestInitiator.Read10(0, blocks));
+            await target.Disk.Arrival;
+            target.Disk.Release();
+            List<byte> data = [];
+            WirePdu pdu;
+            do
+            {
+                pdu = initiator.Receive(Opcode.DataIn);
+                data.AddRange(pdu.Data);
+            }
+            while ((pdu.Flags & 1) == 0);
+            Assert.Equal(target.Disk.Bytes.AsSpan(0, room).ToArray(), data.ToArray());
+        }
+    }
+
     // expected transfer length, blocks in the CDB, flags O 4 / U 2, residual
     [Theory]
     [InlineData(512, 1, 0, 0)]
