@@ -1,11 +1,11 @@
 # What can be done here; each target does its own set-up. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build install pack test demo bench conformance soak mutate clean
+.PHONY: help setup build install pack test test-guest demo bench conformance soak mutate clean
 
 SECONDS ?= 600
 
 help: ## List what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 setup: ## Install what building, testing and the demo need (apt), or say what is missing
 	@scripts/setup test
@@ -24,6 +24,9 @@ install: ## Put the built tool and its systemd service under PREFIX (/usr/local)
 
 test: ## Run the unit, property, guest and conformance tests; results go to TestResults/
 	@scripts/test
+
+test-guest: ## Run only the tests that boot a Linux guest
+	@scripts/test --guest
 
 demo: ## Import, snapshot, clone, serve, kill and verify a real file system, in under three minutes
 	@scripts/setup demo
