@@ -58,7 +58,7 @@ public sealed partial class Store
         lock (checkpointing)
         {
             // No checkpoint changes these files, or removes segments, under this lock.
-            segmentHolds++;
+            Interlocked.Increment(ref segmentHolds);
             current = superblock;
             var files = new FilesCheck(directory, known);
             if (files.Superblock() is not null)

@@ -48,12 +48,17 @@ public sealed partial class Store
     /// </summary>
     private void FindDeadReferences()
     {
-        ReferenceScan? scan = null;
-        foreach (var segment in segments.ToList())
+        var candidates = segments.ToList().FindAll(static segment => segment is { Entries: 0, HoldsReferences: true, IsPinned: false });
+        if (candidates.Count == 0)
+            return;
+
+        // Nothing is appended to these any more. So the catalog has the layers of all their records, where it is copied now and not before: a
+        // layer that is not in it was deleted. And with all stripes held once, whoever appended one of the records has also changed the map.
+        Stripes.EnterAll();
+        Stripes.ExitAll();
+        var scan = new ReferenceScan(this, CopyCatalog());
+        foreach (var segment in candidates)
         {
-            if (segment.Entries != 0 || !segment.HoldsReferences || segment.IsPinned)
-                continue;
-            scan ??= new ReferenceScan(this, CopyCatalog());
             if (!scan.IsNeeded(segment))
                 segment.HoldsReferences = false;
         }

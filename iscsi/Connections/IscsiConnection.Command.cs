@@ -266,6 +266,13 @@ internal sealed unsafe partial class IscsiConnection
     /// <summary>Sends the answer, or drops it where the task was aborted, and forgets the task.</summary>
     public void EndTask(IscsiTask task)
     {
+        if (phase == ConnectionPhase.Draining)
+        {
+            // The last answer is said and sending has ended: another would break the connection and take that one with it.
+            session!.Drop(task);
+            return;
+        }
+
         if (task.Command.IsAborted && task.RefusedStatus is null)
         {
             // Another nexus ended it. No response carries the wider window to the initiator, so a NOP-In does.

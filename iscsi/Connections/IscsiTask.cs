@@ -124,7 +124,15 @@ internal sealed class IscsiTask
     {
         State = TaskState.Executing;
 #pragma warning disable CA2012 // Awaited by hand, without an allocation: completed or continued once here, its result taken once below.
-        awaiter = nexus.Target.ExecuteAsync(nexus, Command).GetAwaiter();
+        try
+        {
+            awaiter = nexus.Target.ExecuteAsync(nexus, Command).GetAwaiter();
+        }
+        catch (Exception fault) when (fault is not OutOfMemoryException)
+        {
+            // A fault before the first wait ends the command like one behind it.
+            awaiter = ValueTask.FromException(fault).GetAwaiter();
+        }
 #pragma warning restore CA2012
         if (awaiter.IsCompleted)
             return true;

@@ -160,7 +160,9 @@ internal sealed partial class Session
         if (function.Answer is not { } answer || function.AwaitsAcknowledgement)
             return;
         var hasEndedTasks = answer is TaskManagementResponse.FunctionComplete or TaskManagementResponse.FunctionSucceeded;
-        if (hasEndedTasks && function.Executing > 0)
+
+        // A task that the logical unit does not know any more has just ended, and its answer is on its way here: that goes first.
+        if (function.Executing > 0 && (hasEndedTasks || answer == TaskManagementResponse.TaskDoesNotExist))
             return;
         foreach (var task in function.Affected)
         {

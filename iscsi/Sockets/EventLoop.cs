@@ -36,6 +36,7 @@ internal sealed unsafe class EventLoop
 
     private IscsiTask? completedTasks;
     private int isSleeping;
+    private int wakers;
     private int sourceCount;
     private int sessionCount;
     private long nextTick;
@@ -140,9 +141,12 @@ internal sealed unsafe class EventLoop
 
     private void Wake()
     {
-        // Pairs with the exchange in WaitForEvents: either the loop sees what was queued, or we see that it sleeps.
+        // Pairs with the exchange in WaitForEvents: either the loop sees what was queued, or we see that it sleeps. One that ends waits for
+        // those who are about to wake it, as they use its descriptor.
+        Interlocked.Increment(ref wakers);
         if (Interlocked.Exchange(ref isSleeping, 0) == 1)
             LinuxSocket.SignalEvent(wakeEvent);
+        Interlocked.Decrement(ref wakers);
     }
 
     private void Run()
@@ -170,6 +174,8 @@ internal sealed unsafe class EventLoop
         {
             foreach (var source in sources)
                 source?.Abandon();
+            Interlocked.Exchange(ref isSleeping, 0);
+            SpinWait.SpinUntil(() => Volatile.Read(ref wakers) == 0);
             LinuxSocket.Close(epoll);
             LinuxSocket.Close(wakeEvent);
             ReceiveBuffer.Dispose();

@@ -75,7 +75,16 @@ internal sealed class DiskJob : IValueTaskSource<BlockResult>, IWaitingWork
     private void WaitLater()
     {
         mayWait = true;
-        disk!.Queue(this);
+        try
+        {
+            disk!.Queue(this);
+        }
+        catch (InvalidOperationException)
+        {
+            // No thread can be started, and there is none yet: the request fails, the device stays.
+            disk!.End();
+            core.SetResult(BlockResult.Fail(kind == Kind.Read ? BlockOutcome.Unreadable : BlockOutcome.WriteFault, offsetBytes));
+        }
     }
 
     public void Run()

@@ -92,8 +92,16 @@ internal sealed class RingServer
     private void Wake()
     {
         // Pairs with the exchange in Wait: either that sees what was pushed, or we see that it sleeps.
-        if (Interlocked.Exchange(ref isSleeping, 0) == 1)
+        if (Interlocked.Exchange(ref isSleeping, 0) == 0)
+            return;
+        try
+        {
             LinuxCalls.SignalEvent(wakeEvent);
+        }
+        catch (ObjectDisposedException)
+        {
+            // Something else woke it, it took what was pushed, and it has ended.
+        }
     }
 
     private void Run()

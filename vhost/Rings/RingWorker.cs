@@ -173,8 +173,16 @@ internal sealed unsafe class RingWorker
     public void Wake()
     {
         // Pairs with the exchange in Sleep: either the thread sees what is new, or we see that it sleeps.
-        if (Interlocked.Exchange(ref isSleeping, 0) == 1)
+        if (Interlocked.Exchange(ref isSleeping, 0) == 0)
+            return;
+        try
+        {
             LinuxCall.Signal(wakeEvent);
+        }
+        catch (ObjectDisposedException)
+        {
+            // Something else woke it, it took what was pushed, and it has ended.
+        }
     }
 
     private void Change(Mode mode)
