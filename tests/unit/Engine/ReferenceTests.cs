@@ -133,69 +133,6 @@ public sealed class ReferenceTests
         await disk.AssertFilledAsync(Page, Page, 0);
     }
 
-    /// <summary>
-    /// While one segment of references is looked through for a checkpoint, another fills with those of a layer that did not exist when the look
-    /// began: it is not taken for a deleted one.
-    /// </summary>
-    [Fact]
-    public async Task SegmentOfReferences_OfALayerThatIsMadeMeanwhile_Stays()
-    {
-        using var folder = new StoreFolder();
-        using var arrived = new ManualResetEventSlim();
-        using var released = new ManualResetEventSlim();
-        var looked = "";
-        Directory.CreateDirectory(folder.Path);
-        await using (var store = new DiskStore(Store.Create(
-            new ScriptedDirectory(folder.Path, operation =>
-            {
-                if (operation.Verb == FileVerb.Read && operation.Name == Volatile.Read(ref looked))
-                {
-                    arrived.Set();
-                    Assert.True(released.Wait(60_000));
-                }
-
-                return true;
-            }),
-            folder.Options)))
-        {
-            await using var five = Make(store, "a");
-            await using var six = Make(store, "e");
-            await using var target = Make(store, "b");
-            await using var late = Make(store, "c");
-            await five.FillAsync(0, DiskBytes, 5);
-            await six.FillAsync(0, DiskBytes, 6);
-            await RollAsync(store);
-            await CopyAsync(five, 0, target, 0, Page);
-            var referring = store.Store.Log.Cut().PreviousEnd.Segment;
-            await ChurnAsync(store);
-            Assert.Equal(0, store.Store.Segments.Find(referring)!.Entries);
-
-            Volatile.Write(ref looked, $"segments/{referring:x8}.seg");
-            var checkpoint = Task.Run(store.Store.Checkpoint);
-            Assert.True(arrived.Wait(60_000));
-            Volatile.Write(ref looked, "");
-            var filled = store.Store.Log.Cut().PreviousEnd.Segment;
-            store.CreateSnapshot("c", "s");
-            await CopyAsync(five, 0, late, 0, DiskBytes / 2);
-            for (var i = 0; store.Store.Log.Cut().PreviousEnd.Segment < filled + 2; i++)
-            {
-                await CopyAsync(i % 2 == 0 ? five : six, DiskBytes / 2, late, DiskBytes / 2, DiskBytes / 2);
-                await late.FlushedAsync();
-            }
-
-            released.Set();
-            await checkpoint;
-            store.Store.Checkpoint();
-            await late.AssertFilledAsync(0, DiskBytes / 2, 5);
-        }
-
-        LoseMap(folder);
-        await using var again = folder.Open();
-        await using var same = again.OpenDisk("c", default);
-        await same.AssertFilledAsync(0, DiskBytes / 2, 5);
-        Assert.Empty(again.Check(null, default).Findings);
-    }
-
     /// <summary>The reference is of a layer whose page is dropped, since all that is left sees the copy that the layer above made of it.</summary>
     [Fact]
     public async Task Reference_IsKeptForWhatInheritedIt()
@@ -450,17 +387,17 @@ public sealed class ReferenceTests
         Assert.True(record.IsSound);
     }
 
-    private static BlockDevice Make(DiskStore store, string name)
+    internal static BlockDevice Make(DiskStore store, string name)
     {
         store.CreateDisk(new DiskSpec { Name = name, SizeBytes = DiskBytes }, default);
         return store.OpenDisk(name, default);
     }
 
-    private static async Task CopyAsync(BlockDevice source, long from, BlockDevice target, long to, long length) =>
+    internal static async Task CopyAsync(BlockDevice source, long from, BlockDevice target, long to, long length) =>
         Assert.Equal(CopyResult.Success(length), await target.CopyFromAsync(source, from, to, length));
 
     /// <summary>The log goes on in another segment; what filled this one is no longer needed.</summary>
-    private static async Task RollAsync(DiskStore store)
+    internal static async Task RollAsync(DiskStore store)
     {
         store.CreateDisk(new DiskSpec { Name = "roll", SizeBytes = DiskBytes }, default);
         await using (var roll = store.OpenDisk("roll", default))
@@ -469,7 +406,7 @@ public sealed class ReferenceTests
     }
 
     /// <summary>Segments come and go, and checkpoints with them, so that all goes that can.</summary>
-    private static async Task ChurnAsync(DiskStore store)
+    internal static async Task ChurnAsync(DiskStore store)
     {
         for (var i = 0; i < 4; i++)
         {
@@ -487,7 +424,7 @@ public sealed class ReferenceTests
         }
     }
 
-    private static void LoseMap(StoreFolder folder)
+    internal static void LoseMap(StoreFolder folder)
     {
         foreach (var file in Directory.GetFiles(folder.At("map")))
             File.Delete(file);
