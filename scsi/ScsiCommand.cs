@@ -61,10 +61,10 @@ public sealed class ScsiCommand
     public IoBuffer DataIn { get; set; }
 
     /// <summary>
-    /// The transport has other work while the command runs: a long read is done on another thread, and completes later. Speed is all that
-    /// it changes.
+    /// The transport has other work while the command runs: a long read may be done on another thread, and completes later then. Speed is all
+    /// that it changes.
     /// </summary>
-    public bool IsOffloaded { get; set; }
+    public bool MayOffload { get; set; }
 
     /// <summary>The answer's status; valid once execution ended.</summary>
     public ScsiStatus Status { get; internal set; }
@@ -112,7 +112,7 @@ public sealed class ScsiCommand
         DataOut = default;
         DataIn = default;
         Attribute = TaskAttribute.Simple;
-        IsOffloaded = false;
+        MayOffload = false;
         Status = ScsiStatus.Good;
         SenseLength = 0;
         DataInLength = 0;

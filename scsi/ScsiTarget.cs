@@ -192,7 +192,7 @@ public sealed class ScsiTarget
 
     /// <summary>
     /// Carries out one command. The command and its buffers belong to the target until the task completes, exactly once; it completes
-    /// before the method returns where nothing has to wait and it is not offloaded (<see cref="ScsiCommand.IsOffloaded"/>).
+    /// before the method returns where nothing has to wait and may not be done elsewhere (<see cref="ScsiCommand.MayOffload"/>).
     /// </summary>
     public ValueTask ExecuteAsync(Nexus nexus, ScsiCommand command)
     {

@@ -230,9 +230,11 @@ internal sealed partial class SegmentLog
         var freeBytes = directory.FreeBytes;
         if (isAhead && wantedFor == LogUse.Data && freeBytes < FloorBytes(LogUse.Data) + RoomStepBytes + RoomAheadBytes)
         {
-            // What is taken early is not looked at again: near the reserve it is taken late.
+            // What is taken early is not looked at again: near the reserve it is taken late. That refuses nobody who came to need it meanwhile:
+            // he asks again, and an older answer is not his.
             lock (gate)
             {
+                roomOutcome = FileOutcome.Success;
                 roomWanted = roomWantedFor > wantedFor;
                 Monitor.PulseAll(gate);
             }

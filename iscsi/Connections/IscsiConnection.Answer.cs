@@ -180,7 +180,7 @@ internal sealed partial class IscsiConnection
             return null;
         }
 
-        return length <= parameters.InitiatorDataBytesMax ? Crc32C.Of(data.Span[..(int)length]) : null;
+        return length <= Math.Min(parameters.InitiatorDataBytesMax, parameters.MaxBurstBytes) ? Crc32C.Of(data.Span[..(int)length]) : null;
     }
 
     /// <summary>Padding and digest of a data segment that does not lie beside its header.</summary>

@@ -226,7 +226,7 @@ internal sealed unsafe partial class IscsiConnection
         }
 
         // What runs already and what has come behind it (taken for commands): with one other, the hand-over costs more than it gains.
-        task.Command.IsOffloaded = session!.ExecutingTasks + (inputAhead / PduField.HeaderBytes) > OthersInlineMax;
+        task.Command.MayOffload = session!.ExecutingTasks + (inputAhead / PduField.HeaderBytes) > OthersInlineMax;
         session.ExecutingTasks++;
         if (task.Execute(session.Nexus!))
             OnTaskCompleted(task);

@@ -144,9 +144,15 @@ internal sealed unsafe class EventLoop
         // Pairs with the exchange in WaitForEvents: either the loop sees what was queued, or we see that it sleeps. One that ends waits for
         // those who are about to wake it, as they use its descriptor.
         Interlocked.Increment(ref wakers);
-        if (Interlocked.Exchange(ref isSleeping, 0) == 1)
-            LinuxSocket.SignalEvent(wakeEvent);
-        Interlocked.Decrement(ref wakers);
+        try
+        {
+            if (Interlocked.Exchange(ref isSleeping, 0) == 1)
+                LinuxSocket.SignalEvent(wakeEvent);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref wakers);
+        }
     }
 
     private void Run()

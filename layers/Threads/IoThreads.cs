@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace CowScsi.Layers;
 
-/// <summary>Work that waits for a disk.</summary>
+/// <summary>Work that a queue which serves guests leaves to another thread.</summary>
 internal interface IWaitingWork
 {
     void Run();
@@ -28,28 +28,28 @@ internal sealed class IoThreads(string name, int threadsMax)
     public void Queue(IWaitingWork work)
     {
         lock (gate)
-            Enqueue(work);
+        {
+            if (!TryEnqueue(work))
+                throw new InvalidOperationException($"no thread can be started for {name}: raise the limit on processes");
+        }
     }
 
     /// <summary>Takes the work where less than this much waits in line.</summary>
     public bool TryQueue(IWaitingWork work, int waitingMax)
     {
         lock (gate)
-        {
-            if (line.Count >= waitingMax || (threads == 0 && !TryStartOne()))
-                return false;
-            Enqueue(work);
-            return true;
-        }
+            return line.Count < waitingMax && TryEnqueue(work);
     }
 
-    private void Enqueue(IWaitingWork work)
+    /// <summary>False where no thread is there, and none can be started. Under the gate.</summary>
+    private bool TryEnqueue(IWaitingWork work)
     {
         if (idle > line.Count)
             Monitor.Pulse(gate);
         else if (threads < threadsMax && !TryStartOne() && threads == 0)
-            throw new InvalidOperationException($"no thread can be started for {name}: raise the limit on processes");
+            return false;
         line.Enqueue(work);
+        return true;
     }
 
     /// <summary>One more thread, which begins when the gate is let go. False where the system has none; who works already does what there is.</summary>

@@ -25,7 +25,7 @@ internal static class TransferCommands
         if (room != wholeBytes || (geometry.HasVolatileCache && HasForceUnitAccess(command)))
             return ReadInStepsAsync(unit, command, geometry, range, room, wholeBytes);
 
-        var options = command.IsOffloaded ? ReadOptions.Offload : ReadOptions.None;
+        var options = command.MayOffload ? ReadOptions.Offload : ReadOptions.None;
         var pending = unit.Device.ReadAsync(range.OffsetBytes, command.DataIn.Slice(0, wholeBytes), options);
         if (!pending.IsCompletedSuccessfully)
             return FinishReadAsync(pending, command, geometry, wholeBytes);

@@ -8,13 +8,16 @@ internal static class ClientProgram
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     /// <summary>The exit code, and what was said on both outputs.</summary>
-    public static async Task<(int Code, string Said)> RunAsync(string program, params string[] words)
+    public static Task<(int Code, string Said)> RunAsync(string program, params string[] words) => RunAsync(new ProcessStartInfo(program, words), Patience);
+
+    /// <summary>The same, for a program that wants more than words.</summary>
+    public static async Task<(int Code, string Said)> RunAsync(ProcessStartInfo start, TimeSpan limit)
     {
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
-        foreach (var word in words)
-            start.ArgumentList.Add(word);
+        start.RedirectStandardOutput = true;
+        start.RedirectStandardError = true;
+        start.UseShellExecute = false;
         using var process = Process.Start(start)!;
-        using var patience = new CancellationTokenSource(Patience);
+        using var patience = new CancellationTokenSource(limit);
         var output = process.StandardOutput.ReadToEndAsync(patience.Token);
         var error = process.StandardError.ReadToEndAsync(patience.Token);
         await process.WaitForExitAsync(patience.Token);

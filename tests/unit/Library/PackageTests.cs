@@ -130,24 +130,15 @@ public sealed class PackageTests : IDisposable
 
     private static async Task RunAsync(string directory, string program, params string[] words)
     {
-        var start = new ProcessStartInfo(program)
+        var start = new ProcessStartInfo(program, words)
         {
             WorkingDirectory = directory,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
             Environment = { ["MSBUILDDISABLENODEREUSE"] = "1", ["DOTNET_CLI_USE_MSBUILD_SERVER"] = "0", ["DOTNET_NOLOGO"] = "1" },
         };
         // The test host sets some that would reach into the build of another program.
         foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("MSBUILD", StringComparison.Ordinal) && name != "MSBUILDDISABLENODEREUSE").ToList())
             start.Environment.Remove(name);
-        foreach (var word in words)
-            start.ArgumentList.Add(word);
-        using var process = Process.Start(start)!;
-        using var patience = new CancellationTokenSource(Patience);
-        var output = process.StandardOutput.ReadToEndAsync(patience.Token);
-        var error = process.StandardError.ReadToEndAsync(patience.Token);
-        await process.WaitForExitAsync(patience.Token);
-        Assert.True(process.ExitCode == 0, $"{program} {string.Join(' ', words)}: {await output}{await error}");
+        var (code, said) = await ClientProgram.RunAsync(start, Patience);
+        Assert.True(code == 0, $"{program} {string.Join(' ', words)}: {said}");
     }
 }
