@@ -37,6 +37,26 @@ public sealed class HostilePeerTests(ITestOutputHelper output)
         AssertServes(target);
     }
 
+    /// <summary>A read that ends when the last PDU of its connection is said has nobody to answer, and that PDU arrives.</summary>
+    [Fact]
+    public async Task AnAnswerBehindTheLastPdu_IsDropped()
+    {
+        await using var target = new TestTarget();
+        using var initiator = target.Login();
+        initiator.Read(0, 1, out _);
+        target.Disk.Hold();
+        initiator.Command(0xC0, 512, TestInitiator.Read10(0, 1));
+        await target.Disk.Arrival;
+        var tooLong = TestInitiator.Pdu(Opcode.NopOut, 0x80, 7);
+        tooLong.Header[5] = tooLong.Header[6] = tooLong.Header[7] = 0xFF;
+        initiator.SendRaw(tooLong.Header);
+        Assert.Equal(Opcode.Reject, initiator.Receive().Opcode);
+        target.Disk.Release();
+        await Task.Delay(100);
+        Assert.Empty(initiator.ReceiveToEnd());
+        Assert.DoesNotContain(target.Lines, static line => line.Contains("connection lost", StringComparison.Ordinal));
+    }
+
     [Fact]
     public async Task DataOut_OutsideItsBurstEndsTheSession()
     {
